@@ -1,0 +1,34 @@
+"""The errors people see. Each message names the rule, the value that broke it, and the remedy.
+
+The command line prints the message on one line and exits with `exit_code`; pages show it with `st.error`.
+"""
+
+
+class DeepMusicianError(Exception):
+    """Base of every error the package raises on purpose; its message is written for a musician."""
+
+    exit_code = 2
+
+
+class MidiError(DeepMusicianError):
+    """A file or a song cannot be read, written or put on the keyboard."""
+
+
+class LibraryError(DeepMusicianError):
+    """A folder, archive, corpus or data set cannot be found or holds no music."""
+
+
+class OptionError(DeepMusicianError):
+    """An option is outside its range, or two options contradict each other."""
+
+
+class CheckpointError(DeepMusicianError):
+    """A checkpoint is missing, damaged or does not fit its own description."""
+
+
+class RunError(DeepMusicianError):
+    """A run is missing, already training, or cannot be resumed."""
+
+
+class RenderError(DeepMusicianError):
+    """No sound can be made: a library or soundfont is missing, or the audio is unusable."""
