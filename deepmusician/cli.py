@@ -1,0 +1,399 @@
+"""The command line: every verb of the studio.
+
+Flags of `train` and `generate` are built from the tables in `options`; what a command prints for people goes to
+standard output, progress to standard error. An error of ours is one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepmusician import __version__
+from deepmusician.errors import DeepMusicianError, OptionError, RunError
+from deepmusician.options import GenerateOptions, TrainOptions, from_dict
+from deepmusician.runs import QUIET_THREADS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    args = parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        return args.run_command(args) or 0
+    except DeepMusicianError as error:
+        print(f"deepmusician: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("deepmusician: stopped", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="deepmusician",
+        description="Train a small music model on your own MIDI, compose with it, find out how good it is.",
+    )
+    top.add_argument("--version", action="version", version=f"deepmusician {__version__}")
+    top.add_argument("-v", "--verbose", action="store_true", help="say what is going on inside")
+    verbs = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _train_parser(verbs)
+    _generate_parser(verbs)
+    _evaluate_parser(verbs)
+    _render_parser(verbs)
+    _runs_parser(verbs)
+    _verb(verbs, "corpora", corpora, "what music is built in, with counts")
+    return top
+
+
+def _verb(
+    verbs: Any, name: str, command: Callable[[argparse.Namespace], int | None], help: str
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    verb.set_defaults(run_command=command)
+    return verb
+
+
+def _add_options(verb: argparse.ArgumentParser, kind: type) -> None:
+    """A flag for each field of an options table; left out, it is None and the table's default holds."""
+    for f in dataclasses.fields(kind):
+        m = f.metadata
+        name = f"--{f.name.replace('_', '-')}"
+        if isinstance(f.default, bool):
+            verb.add_argument(*m["flags"], name, action="store_true", default=None, help=m["help"])
+            continue
+        default = "" if f.default is None else f" (default: {f.default})"
+        verb.add_argument(
+            *m["flags"], name, type=_type(f), choices=m["choices"], default=None, metavar=None if m["choices"] else _metavar(f),
+            help=(m["help"] + default).replace("%", "%%"),
+        )  # fmt: skip
+
+
+def _type(f: dataclasses.Field) -> Callable[[str], Any]:
+    kind = str(f.type)
+    return int if kind.startswith("int") else float if kind.startswith("float") else str
+
+
+def _metavar(f: dataclasses.Field) -> str:
+    return f.name.upper()
+
+
+def _chosen(args: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """The options given on the command line."""
+    names = [f.name for f in dataclasses.fields(kind)]
+    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+
+
+# train
+
+
+def _train_parser(verbs: Any) -> None:
+    verb = _verb(verbs, "train", train, "train a model on music, or go on with a run")
+    _add_options(verb, TrainOptions)
+    verb.add_argument("--run", metavar="NAME", help="name of the run (default: made from the source)")
+    verb.add_argument("--resume", action="store_true", help="go on with the run NAME; -e may ask for more epochs")
+    verb.add_argument("--polite", action="store_true", help="give way to other programs on this machine")
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train in this process; Ctrl-C saves and stops."""
+    from deepmusician import runs
+
+    for name, value in QUIET_THREADS.items():  # read when torch loads
+        os.environ.setdefault(name, value)
+    if args.polite:
+        os.nice(5)
+    data = None
+    if args.resume:
+        run = _resumed(args)
+    else:
+        options, data = _train_options(args)
+        run = runs.new_run(options, args.run)
+    from deepmusician.runner import train_run
+
+    with _TrainProgress(run) as progress:
+        status = train_run(run, progress, args.resume, data)
+    print(f"{run.name}: {status.message}")
+    if run.checkpoint("best"):
+        print(f"compose with: deepmusician generate -c {run.name}")
+    return 0
+
+
+def _train_options(args: argparse.Namespace) -> tuple[TrainOptions, Any]:
+    """The options given and their music, which is refused before a run is made if it cannot be read."""
+    if args.path is None:
+        raise OptionError("train needs -p with a MIDI file, a folder, a zip or a corpus such as bach-chorales")
+    options = from_dict(TrainOptions, _chosen(args, TrainOptions))
+    from deepmusician.library import read_source
+
+    with _Bar("reading", "files") as bar:
+        data = read_source(options.path, bar)
+    refused = [e for e in data.entries if e.status == "refused"]
+    for entry in refused[:5]:
+        print(f"left out {entry.name}: {entry.reason}", file=sys.stderr)
+    if len(refused) > 5:
+        print(f"left out {len(refused) - 5} more", file=sys.stderr)
+    return options, data
+
+
+def _resumed(args: argparse.Namespace) -> Any:
+    """The run to go on with, given more epochs if asked."""
+    from deepmusician import runs
+
+    if not args.run:
+        raise OptionError("--resume needs --run with the name of the run to go on with")
+    run = runs.open_run(args.run)
+    given = _chosen(args, TrainOptions)
+    changed = sorted(k for k, v in given.items() if k != "n_epochs" and v != getattr(run.options(), k))
+    if changed:
+        raise OptionError(
+            f"a resumed run keeps its options, so --{changed[0].replace('_', '-')} cannot change; start a new run"
+        )
+    if run.is_locked():
+        raise RunError(f"run {run.name} is already training")
+    if "n_epochs" in given:
+        run.write_options(dataclasses.replace(run.options(), n_epochs=given["n_epochs"]))
+    (run.path / "stop").unlink(missing_ok=True)
+    return run
+
+
+class _TrainProgress:
+    """A bar for the epoch under way with rate and time left, and a line for each that is finished."""
+
+    def __init__(self, run: Any) -> None:
+        self.run, self.shown = run, len(run.metrics())
+        self.bar = _Bar("training", "steps")
+
+    def __enter__(self) -> _TrainProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        self._lines()
+
+    def __call__(self, status: Any) -> None:
+        if status.state != "training":
+            return
+        self._lines()
+        total = status.n_epochs * status.n_batches
+        self.bar(min(status.epoch * status.n_batches + status.batch, total), total)
+
+    def _lines(self) -> None:
+        reports = self.run.metrics()[self.shown :]
+        self.shown += len(reports)
+        for report in reports:
+            self.bar.write(epoch_line(report))
+            for warning in report.get("warnings", []):
+                self.bar.write(f"  {warning}")
+
+
+def epoch_line(report: dict[str, Any]) -> str:
+    """One epoch in one line: both likelihoods in nats a frame, F1, densities in notes a frame, speed."""
+    train, valid = report["train"], report["valid"] or report["train"]
+    which = "held out" if report["valid"] else "training"
+    return (
+        f"epoch {report['epoch']:3d}  loss {train['loss']:.4f}  nats/frame {train['nll']:.3f} training, "
+        f"{valid['nll']:.3f} {which}  F1 {valid['f1']:.3f}  notes/frame {report['composed']['density']:.2f} composed, "
+        f"{valid['data_density']:.2f} data  {report['frames_per_second']:.0f} frames/s"
+    )
+
+
+class _Bar:
+    """tqdm, made at the first call so that quick work shows none; callable as progress(done, total)."""
+
+    def __init__(self, what: str, unit: str) -> None:
+        self.what, self.unit, self.bar = what, unit, None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(
+                total=total,
+                initial=max(done - 1, 0),
+                desc=self.what,
+                unit=f" {self.unit}",
+                leave=False,
+                disable=None,
+                delay=0.5,
+            )
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+    def write(self, line: str) -> None:
+        """A line above the bar, on standard output."""
+        from tqdm import tqdm
+
+        tqdm.write(line)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+# generate
+
+
+def _generate_parser(verbs: Any) -> None:
+    verb = _verb(verbs, "generate", generate, "compose with a checkpoint or a run")
+    verb.add_argument(
+        "-c",
+        "--checkpoint",
+        required=True,
+        metavar="CHECKPOINT|RUN",
+        help="a run, a checkpoint folder, or a bundled one",
+    )
+    _add_options(verb, GenerateOptions)
+    verb.add_argument("--prime", metavar="FILE", help="the piece that guided composing goes on from")
+    verb.add_argument(
+        "-s",
+        "--save",
+        default="composed.mid",
+        metavar="FILE",
+        help="where to save: .mid, .wav, .mp3 or .ogg (default: composed.mid)",
+    )
+
+
+def generate(args: argparse.Namespace) -> int:
+    """Compose, save, and say what was composed."""
+    options = from_dict(GenerateOptions, _chosen(args, GenerateOptions))
+    if args.prime and args.init is None:
+        options = dataclasses.replace(options, init="guided")
+    if args.prime and options.init != "guided":
+        raise OptionError(f"--prime is the piece that guided goes on from, but -i is {options.init}; leave -i out")
+    save = _save_place(args.save)
+    from deepmusician.formats import read_song
+    from deepmusician.generation import compose
+    from deepmusician.midi import write_midi
+
+    composed = compose(args.checkpoint, options, read_song(args.prime) if args.prime else None)
+    for warning in composed.warnings:
+        print(warning, file=sys.stderr)
+    if save.suffix in SOUND:
+        _write_sound(composed.song, save)
+    else:
+        write_midi(composed.song, save)
+    print(f"{save}: {len(composed.song)} notes, {composed.song.beats:g} beats, {composed.song.seconds:.0f} s")
+    return 0
+
+
+SOUND = (".wav", ".mp3", ".ogg")
+
+
+def _save_place(name: str) -> Path:
+    """Refuse an unknown kind or a missing folder before any work is done."""
+    path = Path(name)
+    if path.suffix.lower() not in (".mid", ".midi", *SOUND):
+        raise OptionError(f"a piece is saved as .mid, .wav, .mp3 or .ogg, got {path.name}")
+    return _in_folder(path)
+
+
+def _in_folder(path: Path) -> Path:
+    if not path.parent.is_dir():
+        raise OptionError(f"the folder {path.parent} does not exist; make it first")
+    return path
+
+
+def _write_sound(song: Any, path: Path) -> None:
+    from deepmusician.render import render, write_audio
+
+    write_audio(render(song), path)
+
+
+# evaluate
+
+
+def _evaluate_parser(verbs: Any) -> None:
+    verb = _verb(verbs, "evaluate", evaluate, "how well a model predicts held-out music, beside baselines")
+    verb.add_argument(
+        "-c",
+        "--checkpoint",
+        required=True,
+        metavar="CHECKPOINT|RUN",
+        help="a run, a checkpoint folder, or a bundled one",
+    )
+    verb.add_argument(
+        "-p", "--path", metavar="PATH|CORPUS", help="music to judge it on (default: the songs held out in training)"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Print the report of `evaluation.evaluate`."""
+    from deepmusician.evaluation import evaluate as judge
+    from deepmusician.evaluation import table
+
+    report = judge(args.checkpoint, args.path)
+    print(json.dumps(report, indent=2) if args.json else table(report))
+    return 0
+
+
+# render, runs, corpora
+
+
+def _render_parser(verbs: Any) -> None:
+    verb = _verb(verbs, "render", render, "turn a piece into sound")
+    verb.add_argument("file", metavar="FILE", help="MIDI, MusicXML, ABC or Humdrum")
+    verb.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save: .wav, .mp3 or .ogg")
+
+
+def render(args: argparse.Namespace) -> int:
+    """Render one file."""
+    from deepmusician.formats import read_song
+
+    output = Path(args.output)
+    if output.suffix.lower() not in SOUND:
+        raise OptionError(f"sound is saved as .wav, .mp3 or .ogg, got {output.name}")
+    song = read_song(args.file)
+    _write_sound(song, _in_folder(output))
+    print(f"{output}: {song.seconds:.0f} s")
+    return 0
+
+
+def _runs_parser(verbs: Any) -> None:
+    verb = _verb(verbs, "runs", runs, "the trainings there are and what they are doing")
+    verb.add_argument("--stop", metavar="NAME", help="ask a run to save and end")
+
+
+def runs(args: argparse.Namespace) -> int:
+    """List the runs, or stop one."""
+    from deepmusician import runs as folder
+
+    if args.stop:
+        folder.open_run(args.stop).stop()
+        print(f"{args.stop} will save and stop after the step under way")
+        return 0
+    for run in folder.list_runs():
+        status = run.status()
+        print(f"{run.name:30} {status.state:12} {status.epoch:4d} epochs  {status.message}")
+    return 0
+
+
+def corpora(args: argparse.Namespace) -> int:
+    """List the built-in corpora."""
+    from deepmusician.corpora import list_corpora
+
+    for corpus in list_corpora():
+        print(f"{corpus.name:20} {corpus.count:5d}  {corpus.title}: {corpus.description} ({corpus.licence})")
+    return 0

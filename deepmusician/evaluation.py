@@ -1,0 +1,77 @@
+"""Reports: how well a model predicts music it was not trained on, beside what needs no learning at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmusician import checkpoint
+from deepmusician.errors import CheckpointError
+from deepmusician.library import read_source
+from deepmusician.metrics import baselines
+from deepmusician.options import TrainOptions, from_dict
+from deepmusician.scoring import score
+from deepmusician.windows import Rolls, Windows, read_rolls
+
+
+def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, Any]:
+    """Score a checkpoint on `music`, or on the songs held out when it was trained.
+
+    Returns {"checkpoint", "music", "songs", "frames", "threshold", "model": {loss, nll, precision, recall, f1, density,
+    data_density}, "baselines": {...}}; likelihoods in nats a frame, every frame counted, the first included. The
+    baselines' constants come from the training songs. Raises CheckpointError where the held-out songs are gone.
+    """
+    model, card = checkpoint.load(source)
+    options = from_dict(TrainOptions, card["options"])
+    names, rolls = read_rolls(options, read_source(options.path if music is None else music))
+    train, judged = _split(card, names, rolls, same=music is None)
+    scored = score(model, Windows(rolls, judged, options.seq_len, options.seq_len))
+    held = [rolls.sounding(i) for i in judged]
+    return {
+        "checkpoint": str(source),
+        "music": str(music) if music else f"songs of {options.path} held out in training",
+        "songs": len(judged),
+        "frames": scored.counts.frames,
+        "threshold": card["threshold"],
+        "model": scored.table(card["threshold"]),
+        "baselines": baselines((rolls.sounding(i) for i in train), held),
+    }
+
+
+def _split(card: dict[str, Any], names: Sequence[str], rolls: Rolls, same: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Songs for the baselines' constants, and songs to judge on."""
+    everything = np.arange(len(rolls))
+    if not same:
+        return everything, everything
+    held_out = set(card["data"]["held_out"])
+    judged = np.array([i for i, name in enumerate(names) if name in held_out], np.int64)
+    if not held_out:
+        raise CheckpointError("no song was held out when this model was trained; name music to judge it on with -p")
+    if len(judged) != len(held_out):
+        raise CheckpointError(f"{len(held_out) - len(judged)} of the held-out songs are gone; name other music with -p")
+    return np.setdiff1d(everything, judged), judged
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    model = report["model"]
+    lines = [
+        f"{report['checkpoint']} on {report['songs']} {report['music']}",
+        f"{'':18}{'nats/frame':>11}{'F1':>8}{'precision':>11}{'recall':>8}{'notes/frame':>13}",
+        _row("model", model),
+        *[_row(name.replace("_", " "), values) for name, values in report["baselines"].items()],
+        f"{'data':18}{'':11}{'':8}{'':11}{'':8}{model['data_density']:13.2f}",
+        f"{report['frames']} frames; keys count as played from a probability of {report['threshold']:.3f}",
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, values: dict[str, float]) -> str:
+    cells = [("nll", 11), ("f1", 8), ("precision", 11), ("recall", 8), ("density", 13)]
+    text = "".join(
+        f"{values[k]:{w}.{2 if k == 'density' else 3}f}" if k in values else " " * (w - 1) + "–" for k, w in cells
+    )
+    return f"{name:18}{text}"

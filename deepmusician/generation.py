@@ -1,0 +1,116 @@
+"""Compose: draw frame after frame from a trained model and write them down as a song.
+
+The same checkpoint, options and seed give the same notes, so the same MIDI to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from deepmusician import checkpoint
+from deepmusician.errors import OptionError
+from deepmusician.metrics import find_collapse
+from deepmusician.models.contract import Sampling
+from deepmusician.notes import Song
+from deepmusician.options import GenerateOptions
+from deepmusician.roll import Roll, from_roll, parse_division, roll_from_sounding, unpack
+from deepmusician.windows import song_frames
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A composed piece, as notes and as frames, and what is wrong with it in words (nothing, where empty)."""
+
+    song: Song
+    roll: Roll
+    warnings: tuple[str, ...] = ()
+
+
+def compose(
+    source: str | Path | tuple[nn.Module, dict[str, Any]], options: GenerateOptions, prime: Song | None = None
+) -> Composition:
+    """Compose with a checkpoint, a run, or a loaded (model, card).
+
+    `guided` goes on from the end of `prime`, else from the opening of a held-out piece that the seed picks.
+    """
+    model, card = source if isinstance(source, tuple) else checkpoint.load(source)
+    how = sampling(options, card)
+    generator = torch.Generator().manual_seed(options.seed)
+    heard = None
+    if options.init == "guided":
+        heard = _prime_frames(prime, card) if prime is not None else _held_out_frames(source, card, options.seed)
+    frames, highest = compose_frames(model, options.seq_len, how, options.init, heard, generator)
+    division = parse_division(options.division or card["options"].get("division", "1/16"))
+    roll = roll_from_sounding(frames[0], division)
+    song = from_roll(roll, tempo_bpm=options.tempo_bpm, program=options.program)
+    warnings = find_collapse(frames[0], card.get("data", {}).get("held_share"), highest, how.threshold)
+    return Composition(song, roll, tuple(warnings))
+
+
+def sampling(options: GenerateOptions, card: dict[str, Any]) -> Sampling:
+    """How to draw frames: the options', with the checkpoint's own threshold where none is given."""
+    threshold = options.threshold if options.threshold is not None else card.get("threshold", 0.5)
+    return Sampling(options.sampler, options.temperature, options.top_p, threshold)
+
+
+@torch.inference_mode()
+def compose_frames(
+    model: nn.Module, n_frames: int, how: Sampling, init: str = "zero", prime: np.ndarray | None = None,
+    generator: torch.Generator | None = None, batch_size: int = 1,
+) -> tuple[np.ndarray, float | None]:  # fmt: skip
+    """Draw `n_frames` frames: bool [B, T, 88], and the highest output seen where a threshold decides.
+
+    `prime` is bool [n, 88]. Costs the same for each frame however long the piece.
+    """
+    model.eval()
+    heard = None if prime is None else torch.from_numpy(prime)[None].float().expand(batch_size, -1, -1)
+    highest = None
+    written = np.zeros((batch_size, n_frames, model.config.n_keys), bool)
+    with one_thread():
+        frame, state = model.start(init, prime=heard, batch_size=batch_size, generator=generator)
+        for t in range(n_frames):
+            context, state = model.step(frame, state)
+            frame = model.head.sample(context, how, generator)
+            written[:, t] = frame.numpy() > 0
+            if how.sampler == "threshold":
+                highest = max(highest or 0.0, float(model.head.probability(context).max()))
+    return written, highest
+
+
+def _prime_frames(prime: Song, card: dict[str, Any]) -> np.ndarray:
+    """The piece to go on from as the model sees it, bool [n, 88]. Raises OptionError if none of it can be heard."""
+    options = card["options"]
+    grid = parse_division(options.get("division", "1/16"))
+    frames = song_frames(prime, grid, options.get("voices", "all"), options.get("remove_zeros", False))
+    if not frames.any():
+        raise OptionError("the piece to go on from has no note on the piano's 88 keys; choose another one")
+    return frames
+
+
+def _held_out_frames(source: Any, card: dict[str, Any], seed: int) -> np.ndarray:
+    """The opening of one of the held-out pieces kept with the checkpoint, bool [n, 88]."""
+    primes = card.get("primes") if isinstance(source, tuple) else checkpoint.load_primes(source)
+    if primes is None:
+        raise OptionError("guided needs a piece to go on from, and this checkpoint holds none; give one with --prime")
+    return unpack(primes[seed % len(primes)].numpy())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One frame is too little work to share between cores; the number of threads is put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,57 @@
+"""What every model answers, so that training, composing and judging never ask which one it is.
+
+    model(batch, ...)                          -> scalar   the loss that training minimises
+    model.logits(batch)                        -> [B, T, 88] teacher-forced
+    model.nll(batch)                           -> [B, T]   nats a frame: the honest likelihood
+    model.start(init, ...)                     -> state    zero, random, or guided by a piece
+    model.step(frame, state)                   -> (context, state)
+    model.head.sample(context, how, generator) -> frame [B, 88]
+
+State is a value: `step` returns a new one. B batch, T frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from deepmusician.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of B songs: `source` [B, S, 88] float, the `target` [B, T, 88] that follows, `mask` [B, T] bool.
+
+    A masked-out target frame lies before the song's start or after its end and counts nowhere.
+    """
+
+    source: Tensor
+    target: Tensor
+    mask: Tensor
+
+    def to(self, device: object) -> Batch:
+        """The same windows on another device."""
+        return Batch(self.source.to(device), self.target.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a frame is drawn from its distribution.
+
+    `sample` draws every key by its honest probability, sharpened by `temperature` and cut by `top_p`; `threshold`
+    plays each key whose output reaches `threshold`.
+    """
+
+    sampler: str = "sample"
+    temperature: float = 1.0
+    top_p: float = 1.0
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.sampler not in ("sample", "threshold"):
+            raise OptionError(f"sampler must be sample or threshold, got {self.sampler!r}")
+        if self.temperature <= 0:
+            raise OptionError(f"temperature must be above 0, got {self.temperature:g}; use 0.05 for the safest")
+        if not 0 < self.top_p <= 1:
+            raise OptionError(f"top_p must be above 0 and at most 1, got {self.top_p:g}")

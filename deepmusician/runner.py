@@ -1,0 +1,245 @@
+"""What happens inside a run's process: wait for a slot, read the music, train, compose, save, and say so on disk.
+
+Whoever starts it (a page, the command line, `accelerate launch`), the same function runs. Of several processes only
+the first writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import Timeout
+
+from deepmusician.errors import DeepMusicianError, RunError
+from deepmusician.metrics import baselines, find_collapse, held_share
+from deepmusician.midi import write_midi
+from deepmusician.options import GenerateOptions, TrainOptions
+from deepmusician.runs import Run, Status, training_slot
+from deepmusician.windows import Rolls, read_rolls, split_songs
+
+if TYPE_CHECKING:
+    from deepmusician.library import DataSet
+    from deepmusician.training import Trainer
+
+log = logging.getLogger(__name__)
+
+STATUS_EVERY = 0.5  # seconds between two writes of the status
+SAMPLE_FRAMES = 128
+Progress = Callable[[Status], None]
+
+
+def train_run(
+    run: Run, on_status: Progress = lambda status: None, resume: bool = False, data: DataSet | None = None
+) -> Status:
+    """Train `run` to its end, to a stop request or to a signal; returns and leaves behind what happened.
+
+    With `resume` it goes on from its last checkpoint. `data` spares reading the music again. Raises RunError where
+    another process trains it.
+    """
+    if _rank() > 0:
+        return _Session(run, on_status, data, writes=False).train(resume)
+    try:
+        with run.lock().acquire(timeout=5):
+            return _Session(run, on_status, data).train_with_status(resume)
+    except Timeout:
+        raise RunError(f"run {run.name} is already training") from None
+
+
+class _Session:
+    """One process's work on a run."""
+
+    def __init__(self, run: Run, on_status: Progress, data: DataSet | None = None, writes: bool = True) -> None:
+        self.run, self.on_status, self.data, self.writes = run, on_status, data, writes
+        self.options = run.options()
+        self.signalled = False
+        self.status = Status("starting", n_epochs=self.options.n_epochs, message="Reading the music.")
+        self.written = 0.0
+
+    def train_with_status(self, resume: bool) -> Status:
+        """As `train`, with every end, good or bad, left in the run's status."""
+        try:
+            with self._signals(), training_slot(self.run):
+                return self.train(resume)
+        except DeepMusicianError as error:
+            self.say("failed", str(error))
+            raise
+        except Exception as error:
+            self.say("failed", f"An unexpected error stopped it ({type(error).__name__}: {error}); see log.txt.")
+            raise
+
+    def train(self, resume: bool) -> Status:
+        self.say("starting", "Reading the music.")
+        names, rolls = read_rolls(self.options, self.data)
+        train, valid = split_songs(len(rolls), self.options.valid_fraction, self.options.seed)
+        data = describe_data(self.options, names, rolls, valid)
+        from deepmusician.training import Trainer, set_threads
+
+        set_threads(self.options)
+        self.trainer = Trainer(self.options, rolls, train, valid)
+        self.card = {"title": self.run.name, "data": data}
+        if resume:
+            self._restore(data)
+        if self.writes:
+            sounding = [(rolls.sounding(i) for i in part) for part in (train, valid if len(valid) else train)]
+            self.run.write_baselines(baselines(*sounding))
+        return self._epochs()
+
+    def _epochs(self) -> Status:
+        began = time.monotonic()
+        self.done_at_start = self._batches_done()
+        for report in self.trainer.epochs(self._stopped, lambda *a: self._on_batch(began, *a)):
+            if self.writes:
+                self._keep(report)
+        if self.trainer.epoch >= self.options.n_epochs:
+            return self.say("finished", f"Finished {self.options.n_epochs} epochs.")
+        if self.writes and self.trainer.batch:
+            save_as(self.run, self.trainer, self.card, f"epoch-{self.trainer.epoch:04d}+{self.trainer.batch:05d}")
+        return self.say("stopped", f"Stopped in epoch {self.trainer.epoch + 1}; resume goes on from here.")
+
+    def _keep(self, report: dict[str, Any]) -> None:
+        """Everything a finished epoch leaves behind; the checkpoint first, so that the log never runs ahead of it."""
+        song, sounding = self._compose()
+        report["composed"] = {"density": float(sounding.sum(1).mean()), "held_share": held_share(sounding)}
+        report["warnings"] = self._findings(report, sounding)
+        self.card["scores"] = {k: report[k] for k in ("epoch", "train", "valid", "threshold")}
+        folder = save_as(self.run, self.trainer, self.card, f"epoch-{report['epoch']:04d}")
+        if report["best"]:
+            point(self.run.path / "checkpoints" / "best", folder)
+        samples = self.run.path / "samples"
+        samples.mkdir(exist_ok=True)
+        write_midi(song, samples / f"epoch-{report['epoch']:04d}.mid")
+        self.run.write_metrics([*self.run.metrics()[: report["epoch"] - 1], report])
+        prune(self.run)
+        self.written = 0.0  # say so at once
+
+    def _compose(self) -> tuple[Any, np.ndarray]:
+        """The same piece after every epoch: the same start, the same random numbers."""
+        from deepmusician.generation import compose
+
+        card = {"options": {"division": self.options.division}, "threshold": self.trainer.threshold}
+        choice = GenerateOptions(seq_len=SAMPLE_FRAMES, seed=self.options.seed)
+        composed = compose((self.trainer.model, card), choice)
+        return composed.song, composed.roll.sounding
+
+    def _findings(self, report: dict[str, Any], sounding: np.ndarray) -> list[str]:
+        findings = find_collapse(sounding, self.card["data"]["held_share"], report["highest"], self.options.threshold)
+        if report["valid"] is None:
+            findings.append(
+                "There is only one song, so none is held out: the numbers do not show how it does on new music."
+            )
+        if self.options.threshold and report["highest"] < self.options.threshold and sounding.any():
+            findings.append(
+                f"Composing by threshold will be silent: the highest probability {report['highest']:.2f} is below the "
+                f"threshold {self.options.threshold:.2f}. Lower it, or leave it out to have it calibrated."
+            )
+        return findings
+
+    def _restore(self, data: dict[str, Any]) -> None:
+        folder = self.run.checkpoint("last")
+        if folder is None:
+            return
+        from deepmusician.checkpoint import read_card
+
+        if read_card(folder)["data"].get("fingerprint") != data["fingerprint"]:
+            raise RunError(
+                f"the music in {self.options.path} has changed since run {self.run.name} began; start a new run"
+            )
+        self.trainer.restore(folder)
+        self.run.write_metrics(self.run.metrics()[: self.trainer.epoch])  # what came after the checkpoint is redone
+
+    def _batches_done(self) -> int:
+        return self.trainer.epoch * self.trainer.batches_per_epoch() + self.trainer.batch
+
+    def _on_batch(self, began: float, batch: int, n_batches: int, frames_per_second: float) -> None:
+        done = self.trainer.epoch * n_batches + batch
+        each = (time.monotonic() - began) / max(done - self.done_at_start, 1)
+        left = each * max(self.options.n_epochs * n_batches - done, 0)
+        message = f"Epoch {self.trainer.epoch + 1} of {self.options.n_epochs}."
+        self.status = Status(
+            "training", self.trainer.epoch, self.options.n_epochs, batch, n_batches, left, frames_per_second, message
+        )
+        self.on_status(self.status)
+        if self.writes and time.monotonic() - self.written > STATUS_EVERY:
+            self.run.write_status(self.status)
+            self.written = time.monotonic()
+
+    def say(self, state: str, message: str) -> Status:
+        """Set and write the status."""
+        epoch = self.trainer.epoch if hasattr(self, "trainer") else len(self.run.metrics())
+        self.status = replace(self.status, state=state, message=message, epoch=epoch, seconds_left=None)
+        if self.writes:
+            self.run.write_status(self.status)
+        self.on_status(self.status)
+        return self.status
+
+    def _stopped(self) -> bool:
+        return self.signalled or self.run.stop_asked()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let Ctrl-C and a polite kill end the training after the step under way, with everything saved."""
+
+        def ask(*_: object) -> None:
+            self.signalled = True
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, ask) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def describe_data(options: TrainOptions, names: tuple[str, ...], rolls: Rolls, valid: np.ndarray) -> dict[str, Any]:
+    """What a card says of the music: counts, held-out songs, and a fingerprint that tells whether it has changed."""
+    shares = [held_share(rolls.sounding(i)) for i in range(len(rolls))]
+    return {
+        "source": options.path,
+        "songs": len(rolls),
+        "frames": int(rolls.lengths.sum()),
+        "density": round(float(np.unpackbits(rolls.packed).sum()) / len(rolls.packed), 4),
+        "held_share": round(float(np.average(shares, weights=rolls.lengths)), 4),
+        "held_out": [names[i] for i in valid],
+        "fingerprint": hashlib.sha256(rolls.packed.tobytes() + rolls.lengths.tobytes()).hexdigest()[:16],
+    }
+
+
+def save_as(run: Run, trainer: Trainer, card: dict[str, Any], name: str) -> Path:
+    """Save a checkpoint of the run under `name` and let `last` point to it."""
+    folder = trainer.save(run.path / "checkpoints" / name, card)
+    point(run.path / "checkpoints" / "last", folder)
+    return folder
+
+
+def point(link: Path, folder: Path) -> None:
+    """Let `link` name `folder`, a neighbour, in one step."""
+    draft = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(folder.name)
+    os.replace(draft, link)
+
+
+def prune(run: Run) -> None:
+    """Remove the checkpoints nothing points to, but for the newest of them in case the last one proves damaged."""
+    folder = run.path / "checkpoints"
+    used = {(folder / link).resolve().name for link in ("last", "best")}
+    spare = sorted(p for p in folder.glob("epoch-*") if p.name not in used)
+    for path in spare[:-1]:
+        shutil.rmtree(path)
+
+
+def _rank() -> int:
+    """Which of several processes this is, as launchers tell it."""
+    return int(os.environ.get("RANK", "0"))
