@@ -1,0 +1,313 @@
+"""The library: files, folders, archives, corpora and saved data sets, all read into one DataSet.
+
+A file that cannot be read becomes a refused entry with the reason in words; nothing vanishes. Archives are never
+unpacked to disk, and what they inflate to is counted while it streams, because their headers may lie. Saved data
+sets live under workspace()/library/NAME. Knows nothing of grids or models.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath
+
+from deepmusician.corpora import CORPORA, load_corpus_entries
+from deepmusician.errors import LibraryError, MidiError
+from deepmusician.store import DataSet, Entry, read_entries, write_entries
+from deepmusician.workspace import workspace
+
+__all__ = [
+    "DataSet",
+    "Entry",
+    "delete_data_set",
+    "list_data_sets",
+    "load_data_set",
+    "read_source",
+    "read_uploads",
+    "save_data_set",
+]
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]  # pieces done, pieces in all
+File = tuple[str, Callable[[], "bytes | Path"]]  # a label, and how to get at what is in it
+
+MAX_ZIP_FILES = 1_000
+MAX_ZIP_BYTES = 100_000_000  # inflated
+MAX_FILE_BYTES = 100_000_000
+_CHUNK = 1 << 16
+_NAME = re.compile(
+    r"[^\W_][\w .-]{0,79}", re.UNICODE
+)  # a letter or digit first: no hidden folders, no options
+
+
+# ---- reading
+
+
+def read_source(source: str | Path, progress: Progress | None = None) -> DataSet:
+    """Read a file, a folder with all below it, a zip, a built-in corpus or a saved data set.
+
+    What is on disk comes before a corpus or data set of the same name. Raises LibraryError where there is nothing
+    of that name, or nothing in it can be read.
+    """
+    path = Path(source).expanduser()
+    if path.exists():
+        data = _read_files(_files_under(path), path.resolve().name, progress)
+    elif str(source) in CORPORA:
+        data = DataSet(str(source), load_corpus_entries(str(source), progress))
+    elif str(source) in list_data_sets():
+        data = load_data_set(str(source))
+    else:
+        raise LibraryError(_not_found(str(source)))
+    if not data.songs:
+        raise LibraryError(_nothing_read(data, source))
+    return data
+
+
+def read_uploads(
+    files: Iterable[tuple[str, bytes]], name: str = "upload", progress: Progress | None = None
+) -> DataSet:
+    """Read uploaded (name, content) files; zips are opened. A broken file becomes a refused entry, no exception."""
+    found: list[File] = []
+    for label, content in files:
+        if _hidden(label):
+            continue
+        if _is_zip(label):
+            found += _files_in_zip(label, BytesIO(content))
+        else:
+            found.append((label, _given(content)))
+    return _read_files(found, name, progress)
+
+
+def _read_files(files: Sequence[File], name: str, progress: Progress | None) -> DataSet:
+    entries: list[Entry] = []
+    for done, (label, get) in enumerate(files, 1):
+        entries += _read_file(label, get)
+        if progress:
+            progress(done, len(files))
+    return DataSet(name, tuple(_apart(entries)))
+
+
+def _read_file(label: str, get: Callable[[], bytes | Path]) -> list[Entry]:
+    from deepmusician.formats import read_songs
+
+    label = _printable(label)
+    try:
+        songs = read_songs(get(), label)
+    except (MidiError, LibraryError) as error:
+        return [Entry.refused(label, str(error))]
+    except OSError as error:
+        return [Entry.refused(label, f"it cannot be read ({error.strerror or error})")]
+    if len(songs) == 1:
+        return [Entry.of(label, songs[0])]
+    return [
+        Entry.of(_printable(f"{label} {i} {song.title}".rstrip()), song) for i, song in enumerate(songs, 1)
+    ]
+
+
+def _apart(entries: Iterable[Entry]) -> list[Entry]:
+    """Number entries of the same name: a.mid, a.mid (2)."""
+    seen: dict[str, int] = {}
+    result = []
+    for entry in entries:
+        count = seen[entry.name] = seen.get(entry.name, 0) + 1
+        label = entry.name if count == 1 else f"{entry.name} ({count})"
+        result.append(Entry(label, entry.song, entry.status, entry.reason))
+    return result
+
+
+def _printable(label: str) -> str:
+    """A name that is safe on one line and in UTF-8, whatever bytes a file system or archive held."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in label)
+
+
+# ---- finding
+
+
+def _files_under(path: Path) -> list[File]:
+    if path.is_file():
+        return _files_in_zip(path.name, path) if _is_zip(path.name) else [(path.name, _on_disk(path))]
+    found: list[File] = []
+    for file in sorted(_walk(path)):
+        label = file.relative_to(path).as_posix()
+        found += _files_in_zip(label, file) if _is_zip(label) else [(label, _on_disk(file))]
+    if not found:
+        raise LibraryError(
+            f"{path} holds no files; give a folder with music in it (.mid, .xml, .abc, .krn …)"
+        )
+    return found
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _hidden(name)]
+        yield from (Path(parent, name) for name in names if not _hidden(name))
+
+
+def _hidden(label: str) -> bool:
+    """Is it a file that systems leave about: .DS_Store, __MACOSX, Thumbs.db?"""
+    parts = [part for part in label.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in parts)
+
+
+def _is_zip(label: str) -> bool:
+    return label.lower().endswith(".zip")
+
+
+def _on_disk(path: Path) -> Callable[[], Path]:
+    def get() -> Path:
+        if not path.is_file():
+            raise LibraryError("it is not a file")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise LibraryError(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; split it")
+        return path
+
+    return get
+
+
+def _given(content: bytes) -> Callable[[], bytes]:
+    return lambda: content
+
+
+def _refusing(reason: str) -> Callable[[], bytes]:
+    def get() -> bytes:
+        raise LibraryError(reason)
+
+    return get
+
+
+# ---- archives
+
+
+class _Archive:
+    """A zip whose inflated bytes are counted against one budget over all its members."""
+
+    def __init__(self, source: Path | BytesIO) -> None:
+        self.zip = zipfile.ZipFile(source)
+        self.left = MAX_ZIP_BYTES
+
+    def members(self) -> list[zipfile.ZipInfo]:
+        return [info for info in self.zip.infolist() if not info.is_dir() and not _hidden(info.filename)]
+
+    def read(self, info: zipfile.ZipInfo) -> bytes:
+        """The content of one member. Raises LibraryError with the reason it is refused for."""
+        _check_member(info)
+        content = BytesIO()
+        try:
+            with self.zip.open(info) as stream:
+                while chunk := stream.read(_CHUNK):
+                    self.left -= len(chunk)
+                    if self.left < 0:
+                        raise LibraryError(
+                            f"its archive inflates to more than {MAX_ZIP_BYTES // 1_000_000} MB; give a smaller one"
+                        )
+                    content.write(chunk)
+        except RuntimeError as error:  # how zipfile says that a password is needed
+            raise LibraryError("it is encrypted; unpack the archive first") from error
+        except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError) as error:
+            raise LibraryError(f"it is damaged within the archive ({error})") from error
+        return content.getvalue()
+
+
+def _check_member(info: zipfile.ZipInfo) -> None:
+    parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+    if ".." in parts or info.filename.startswith(("/", "\\")) or ":" in info.filename[:2]:
+        raise LibraryError("its path leads out of the archive; pack it again without")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise LibraryError("it is a link, not a file; pack what it points to")
+    if _is_zip(info.filename):
+        raise LibraryError("it is an archive within an archive; unpack it first")
+
+
+def _files_in_zip(label: str, source: Path | BytesIO) -> list[File]:
+    """The files in an archive, or the archive itself as one file that is refused."""
+    try:
+        archive = _Archive(source)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        return [(label, _refusing(f"it is not a readable zip archive ({error})"))]
+    members = archive.members()
+    if not members:
+        return [(label, _refusing("the archive is empty"))]
+    if len(members) > MAX_ZIP_FILES:
+        reason = f"the archive holds {len(members):,} files, at most {MAX_ZIP_FILES:,} are read; unpack it"
+        return [(label, _refusing(reason))]
+    return [(info.filename, lambda info=info: archive.read(info)) for info in members]
+
+
+# ---- what to say
+
+
+def _not_found(source: str) -> str:
+    known = [*CORPORA, *list_data_sets()]
+    close = difflib.get_close_matches(source.lower(), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"built-in corpora: {', '.join(CORPORA)}"
+    return f"no file, folder, corpus or data set is called {source}; {hint}"
+
+
+def _nothing_read(data: DataSet, source: str | Path) -> str:
+    reasons = [f"{entry.name}: {entry.reason}" for entry in data.entries[:3]]
+    more = f" … and {len(data.entries) - 3} more" if len(data.entries) > 3 else ""
+    return f"nothing in {source} can be read as music ({'; '.join(reasons)}{more})"
+
+
+# ---- saved data sets
+
+
+def save_data_set(data: DataSet, name: str) -> Path:
+    """Keep a data set under a name of letters, digits, spaces and . _ -, replacing one of that name.
+
+    Returns its folder. Raises LibraryError for another kind of name, a corpus's name, or a data set with no songs.
+    """
+    folder = _folder(name)
+    if name in CORPORA:
+        raise LibraryError(f"{name} is the name of a built-in corpus; choose another")
+    if not data.songs:
+        raise LibraryError(f"{data.name} holds no songs to keep; add a file that can be read")
+    write_entries(folder, data.entries)
+    return folder
+
+
+def load_data_set(name: str) -> DataSet:
+    """Inverse of `save_data_set`. Raises LibraryError if there is none of that name, or it is damaged."""
+    folder = _folder(name)
+    if not folder.is_dir():
+        raise LibraryError(_not_found(name))
+    return DataSet(name, read_entries(folder))
+
+
+def list_data_sets() -> list[str]:
+    """The names of the saved data sets, sorted."""
+    home = _home()
+    return sorted(path.name for path in home.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
+
+
+def delete_data_set(name: str) -> None:
+    """Remove a saved data set for good. Raises LibraryError if there is none of that name."""
+    folder = _folder(name)
+    if not folder.is_dir():
+        raise LibraryError(_not_found(name))
+    shutil.rmtree(folder)
+
+
+def _home() -> Path:
+    home = workspace() / "library"
+    home.mkdir(exist_ok=True)
+    return home
+
+
+def _folder(name: str) -> Path:
+    if not _NAME.fullmatch(name) or name[-1] in " .":
+        raise LibraryError(
+            f"a data set's name must be 1 to 80 letters, digits, spaces or . _ -, beginning with a letter or digit, "
+            f"got {name!r}"
+        )
+    return _home() / name

@@ -1,0 +1,165 @@
+"""Entry and DataSet: what came of reading some files, and the form this takes on disk.
+
+A stored data set is a folder: `notes.npy`, the notes of all songs end to end (NOTE, memory-mapped on loading),
+and `catalogue.json`, one record an entry, in order: name, status, reason, and for a song where its notes lie and
+everything else it holds. Knows nothing of where files come from, nor where data sets are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from deepmusician.errors import LibraryError, MidiError
+from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Track
+
+NOTES_FILE, CATALOGUE_FILE = "notes.npy", "catalogue.json"
+_FORM = 1  # raise it when the form changes: older data sets are then refused with a word
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One piece, and whether it was kept as it is, repaired, or refused; `reason` says why in a sentence."""
+
+    name: str
+    song: Song | None
+    status: Literal["kept", "repaired", "refused"]
+    reason: str = ""
+
+    @classmethod
+    def of(cls, name: str, song: Song) -> Entry:
+        """The entry of a song that was read; one without notes is refused."""
+        if not len(song):
+            return cls.refused(name, "it holds no notes")
+        return cls(name, song, "repaired" if song.repairs else "kept", "; ".join(song.repairs))
+
+    @classmethod
+    def refused(cls, name: str, reason: str) -> Entry:
+        """The entry of a file that could not be read."""
+        return cls(name, None, "refused", reason)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Everything that was read from one place, good and bad, in order."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def songs(self) -> tuple[Song, ...]:
+        """The songs of the entries that were not refused."""
+        return tuple(entry.song for entry in self.entries if entry.song is not None)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The name of each of `songs`."""
+        return tuple(entry.name for entry in self.entries if entry.song is not None)
+
+
+# ---- to and from a folder
+
+
+def write_entries(folder: Path, entries: Sequence[Entry]) -> None:
+    """Write a stored data set, replacing what stood there; a half-written one is never seen under its name."""
+    songs = [entry.song.notes for entry in entries if entry.song is not None]
+    ends = np.cumsum([0] + [0 if entry.song is None else len(entry.song) for entry in entries]).tolist()
+    records = [_record(entry, offset) for entry, offset in zip(entries, ends, strict=False)]
+    with _replacing(folder) as fresh:
+        np.save(fresh / NOTES_FILE, np.concatenate([np.zeros(0, NOTE), *songs]), allow_pickle=False)
+        (fresh / CATALOGUE_FILE).write_text(json.dumps({"form": _FORM, "entries": records}), "utf-8")
+
+
+def read_entries(folder: Path) -> tuple[Entry, ...]:
+    """Inverse of `write_entries`. Raises LibraryError if the folder is missing, damaged or of another form."""
+    try:
+        catalogue = json.loads((folder / CATALOGUE_FILE).read_text("utf-8"))
+        if catalogue["form"] != _FORM:
+            raise LibraryError(
+                f"data set {folder.name} has form {catalogue['form']}, not {_FORM}; import it again"
+            )
+        notes = _load_notes(folder / NOTES_FILE)
+        return tuple(_entry(record, notes) for record in catalogue["entries"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError, MidiError) as error:
+        raise LibraryError(
+            f"data set {folder.name} is damaged ({error}); delete it and import it again"
+        ) from error
+
+
+def _load_notes(path: Path) -> np.ndarray:
+    try:
+        notes = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # numpy cannot map an empty file
+        notes = np.load(path, allow_pickle=False)
+    if notes.dtype != NOTE or notes.ndim != 1:
+        raise ValueError(f"{path.name} holds {notes.dtype}")
+    return notes
+
+
+def _record(entry: Entry, offset: int) -> dict:
+    record = {"name": entry.name, "status": entry.status, "reason": entry.reason}
+    if entry.song is None:
+        return record
+    song = entry.song
+    return record | {
+        "offset": offset,
+        "count": len(song),
+        "ticks_per_beat": song.ticks_per_beat,
+        "tempos": song.tempos.tolist(),
+        "meters": song.meters.tolist(),
+        "keys": song.keys.tolist(),
+        "tracks": [[track.name, track.program, track.drum] for track in song.tracks],
+        "title": song.title,
+        "repairs": song.repairs,
+    }
+
+
+def _entry(record: dict, notes: np.ndarray) -> Entry:
+    song = None if record["status"] == "refused" else _song(record, notes)
+    return Entry(record["name"], song, record["status"], record["reason"])
+
+
+def _song(record: dict, notes: np.ndarray) -> Song:
+    offset, end = record["offset"], record["offset"] + record["count"]
+    if not 0 <= offset <= end <= len(notes):
+        raise ValueError(f"{record['name']} names notes {offset}..{end} of {len(notes)}")
+    return Song(
+        notes[offset:end],
+        ticks_per_beat=record["ticks_per_beat"],
+        tempos=_events(record["tempos"], TEMPO),
+        meters=_events(record["meters"], METER),
+        keys=_events(record["keys"], KEY),
+        tracks=tuple(Track(*track) for track in record["tracks"]),
+        title=record["title"],
+        repairs=tuple(record["repairs"]),
+    )
+
+
+def _events(rows: list[list], dtype: np.dtype) -> np.ndarray:
+    return np.array([tuple(row) for row in rows], dtype)
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A fresh folder to fill, which takes the place of `folder` if all goes well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # the same parent, so that the rename stays within one file system
+    aside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        fresh = aside / "fresh"
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            folder.rename(aside / "old")
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
