@@ -76,19 +76,14 @@ def _add_options(verb: argparse.ArgumentParser, kind: type) -> None:
             verb.add_argument(*m["flags"], name, action="store_true", default=None, help=m["help"])
             continue
         default = "" if f.default is None else f" (default: {f.default})"
-        verb.add_argument(
-            *m["flags"], name, type=_type(f), choices=m["choices"], default=None, metavar=None if m["choices"] else _metavar(f),
-            help=(m["help"] + default).replace("%", "%%"),
-        )  # fmt: skip
+        metavar = None if m["choices"] else f.name.upper()
+        text = (m["help"] + default).replace("%", "%%")
+        verb.add_argument(*m["flags"], name, type=_type(f), choices=m["choices"], metavar=metavar, help=text)
 
 
 def _type(f: dataclasses.Field) -> Callable[[str], Any]:
     kind = str(f.type)
     return int if kind.startswith("int") else float if kind.startswith("float") else str
-
-
-def _metavar(f: dataclasses.Field) -> str:
-    return f.name.upper()
 
 
 def _chosen(args: argparse.Namespace, kind: type) -> dict[str, Any]:

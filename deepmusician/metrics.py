@@ -117,6 +117,17 @@ def held_share(sounding: np.ndarray) -> float:
     return float((sounding[1:] == sounding[:-1]).all(1).mean()) if len(sounding) > 1 else 0.0
 
 
+def scale_consistency(sounding: np.ndarray) -> float:
+    """Largest share of the sounding cells that lies in one major scale (or its relative minor); 0 for silence.
+
+    A piece in one key is near 1, chance 7/12. Source: Mogren, C-RNN-GAN, 2016.
+    """
+    classes = np.bincount((np.nonzero(sounding)[1] + 9) % 12, minlength=12)  # column 0 is an A
+    major = [0, 2, 4, 5, 7, 9, 11]
+    in_scale = max(classes[[(step + tonic) % 12 for step in major]].sum() for tonic in range(12))
+    return float(in_scale / classes.sum()) if classes.sum() else 0.0
+
+
 def find_collapse(
     sounding: np.ndarray,
     data_held: float | None = None,

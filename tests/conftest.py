@@ -1,0 +1,45 @@
+"""What several tests share: a workspace of their own, tiny options, and a folder of small MIDI files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepmusician.midi import write_midi
+from deepmusician.notes import Song
+from deepmusician.options import TrainOptions
+
+TINY = {"hidden_size": 24, "classifier_size": 24, "num_layers": 1, "decoder_n_layers": 1, "seq_len": 8, "batch_size": 8}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workspace, used by this test alone."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("DEEPMUSICIAN_HOME", str(folder))
+    return folder
+
+
+def scale_song(start: int, beats: int = 32) -> Song:
+    """A tune of quavers going up and down a major scale over held chords."""
+    steps = [0, 2, 4, 5, 7, 9, 11, 12, 11, 9, 7, 5, 4, 2]
+    tune = [(i / 2, 0.5, start + 12 + steps[i % len(steps)]) for i in range(2 * beats)]
+    chords = [(b, 4, start + k) for b in range(0, beats, 4) for k in (0, 4, 7)]
+    return Song.from_notes([*tune, *chords])
+
+
+@pytest.fixture
+def midi_folder(tmp_path: Path) -> Path:
+    """A folder of six small songs."""
+    folder = tmp_path / "my-midi"
+    folder.mkdir()
+    for i, start in enumerate((48, 50, 52, 53, 55, 57)):
+        write_midi(scale_song(start), folder / f"tune-{i}.mid")
+    return folder
+
+
+@pytest.fixture
+def tiny(midi_folder: Path) -> TrainOptions:
+    """Options that train on `midi_folder` in a second."""
+    return TrainOptions(path=str(midi_folder), n_epochs=2, **TINY)

@@ -1,0 +1,114 @@
+"""Checkpoints: what is saved is what is loaded; anything else is refused in a sentence."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from deepmusician import checkpoint
+from deepmusician.errors import CheckpointError
+from deepmusician.models.seq2seq import Seq2Seq, Seq2SeqConfig
+
+SMALL = Seq2SeqConfig(seq_len=6, hidden_size=16, classifier_size=12)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    model = Seq2Seq(SMALL)
+    primes = torch.arange(2 * 6 * 11, dtype=torch.uint8).reshape(2, 6, 11)
+    return model, checkpoint.save(tmp_path / "piece", model, {"title": "Test", "threshold": 0.4}, primes)
+
+
+def test_weights_card_and_primes_come_back(saved):
+    model, folder = saved
+    loaded, card = checkpoint.load(folder)
+    assert card["title"] == "Test" and card["threshold"] == 0.4
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name])
+    assert checkpoint.load_primes(folder).shape == (2, 6, 11)
+    assert not loaded.training
+
+
+def test_nothing_is_left_beside_a_saved_checkpoint(saved):
+    _, folder = saved
+    assert [p.name for p in folder.parent.iterdir()] == ["piece"]
+    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "model.safetensors"]
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint(saved):
+    model, folder = saved
+    with pytest.raises(TypeError):
+        checkpoint.save(folder, model, {"title": object()})
+    assert checkpoint.load(folder)[1]["title"] == "Test"
+    assert [p.name for p in folder.parent.iterdir()] == ["piece"]
+
+
+def rewrite(folder, change):
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def test_weights_of_another_shape_are_refused(saved):
+    rewrite(saved[1], lambda t: t.update({"head.net.3.bias": torch.zeros(7)}))
+    with pytest.raises(CheckpointError, match=r"head.net.3.bias is \[7\], should be \[88\]"):
+        checkpoint.load(saved[1])
+
+
+def test_missing_weights_are_refused(saved):
+    rewrite(saved[1], lambda t: t.pop("head.net.3.bias"))
+    with pytest.raises(CheckpointError, match=r"'head.net.3.bias' is on one side only"):
+        checkpoint.load(saved[1])
+
+
+def test_weights_that_are_no_numbers_are_refused(saved):
+    rewrite(saved[1], lambda t: t["head.net.3.bias"].fill_(float("nan")))
+    with pytest.raises(CheckpointError, match="values that are no numbers"):
+        checkpoint.load(saved[1])
+
+
+@pytest.mark.parametrize("garbage", [b"", b"not safetensors", b"\x80\x04\x95pickle", b"\xff" * 100])
+def test_a_file_that_is_no_safetensors_is_refused(saved, garbage):
+    (saved[1] / "model.safetensors").write_bytes(garbage)
+    with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
+        checkpoint.load(saved[1])
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "not a readable card"), ("[]", "does not describe a model")])
+def test_a_broken_card_is_refused(saved, text, message):
+    (saved[1] / "card.json").write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(saved[1])
+
+
+def test_an_unknown_name_lists_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPMUSICIAN_HOME", str(tmp_path))
+    with pytest.raises(CheckpointError, match="no checkpoint or run called nowhere"):
+        checkpoint.find("nowhere")
+
+
+def test_a_run_without_a_checkpoint_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPMUSICIAN_HOME", str(tmp_path))
+    (tmp_path / "runs" / "young").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="young holds no checkpoint yet"):
+        checkpoint.find("young")
+
+
+def test_every_bundled_checkpoint_loads_and_is_small_enough():
+    for folder in checkpoint.bundled():
+        model, card = checkpoint.load(folder)
+        assert card["command"].startswith("deepmusician train")
+        assert sum(p.stat().st_size for p in folder.rglob("*")) <= 25 * 2**20
+        assert json.dumps(model.card())
+
+
+def test_no_code_of_the_package_can_unpickle():
+    import re
+    from pathlib import Path
+
+    source = "\n".join(p.read_text("utf-8") for p in Path(checkpoint.__file__).parent.rglob("*.py"))
+    assert not re.search(
+        r"\bpickle\b|torch\.load\(|joblib|allow_pickle\s*=\s*True|\beval\(|\bexec\(", source.replace(".eval()", "")
+    )

@@ -1,0 +1,150 @@
+"""The command line: what it makes, and one clear line with exit code 2 for what cannot be done."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from deepmusician.formats import read_song
+
+from deepmusician.cli import main
+from deepmusician.render import sound_problem
+
+SMALL = ["--hidden-size", "24", "--classifier-size", "24", "-l", "1", "-d", "1", "-s", "8", "-b", "8"]
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def trained(midi_folder, capsys):
+    """A run called `tunes`, trained for two epochs by the command line."""
+    assert main(["train", "-p", str(midi_folder), "-e", "2", "--run", "tunes", *SMALL]) == 0
+    return capsys.readouterr().out
+
+
+def one_line(capsys, *argv) -> str:
+    """Run a command that must fail; its whole output is one line on standard error and its exit code 2."""
+    assert main([str(a) for a in argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert "Traceback" not in line
+    return line
+
+
+def test_training_prints_each_epoch_and_how_to_compose(trained):
+    lines = trained.splitlines()
+    assert lines[0].startswith("epoch   1  loss") and "held out" in lines[0] and "frames/s" in lines[0]
+    assert lines[-1] == "compose with: deepmusician generate -c tunes"
+
+
+def test_a_run_composes_midi_the_same_from_the_same_seed(trained, tmp_path, capsys):
+    for name in ("a.mid", "b.mid"):
+        assert main(["generate", "-c", "tunes", "-l", "64", "--seed", "3", "-s", str(tmp_path / name)]) == 0
+    assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
+    assert "a.mid:" in capsys.readouterr().out
+
+
+def test_a_prime_guides(trained, tmp_path, midi_folder):
+    save = tmp_path / "c.mid"
+    assert main(["generate", "-c", "tunes", "--prime", str(midi_folder / "tune-0.mid"), "-s", str(save)]) == 0
+    assert len(read_song(save)) > 0
+
+
+def test_resuming_trains_further(trained, capsys):
+    assert main(["train", "--run", "tunes", "--resume", "-e", "3"]) == 0
+    assert "epoch   3" in capsys.readouterr().out
+
+
+def test_evaluate_prints_a_table_and_json(trained, midi_folder, capsys):
+    assert main(["evaluate", "-c", "tunes"]) == 0
+    table = capsys.readouterr().out
+    assert "repeat last" in table and "nats/frame" in table
+    assert main(["evaluate", "-c", "tunes", "-p", str(midi_folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["songs"] == 6 and report["model"]["nll"] > 0
+
+
+@pytest.mark.skipif(sound_problem() is not None, reason="FluidSynth is not installed here")
+def test_render_writes_sound(midi_folder, tmp_path):
+    import soundfile
+
+    output = tmp_path / "tune.ogg"
+    assert main(["render", str(midi_folder / "tune-0.mid"), "-o", str(output)]) == 0
+    samples, rate = soundfile.read(output)
+    assert np.abs(samples).max() > 0.1 and len(samples) / rate > 10
+
+
+def test_corpora_are_listed_with_counts(capsys):
+    assert main(["corpora"]) == 0
+    assert "bach-chorales" in capsys.readouterr().out
+
+
+def test_runs_are_listed(trained, capsys):
+    assert main(["runs"]) == 0
+    assert "tunes" in capsys.readouterr().out and main(["runs", "--stop", "tunes"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train"], "train needs -p"),
+        (["train", "-p", "no-such-folder"], "no-such-folder"),
+        (["train", "-p", "bach-chorale"], "bach-chorales"),
+        (["train", "-p", "bach-chorales", "-a", "1e-6"], "alpha must be from 0.05 to 0.99, got 1e-06"),
+        (["train", "-p", "bach-chorales", "-e", "0"], "n_epochs must be from 1"),
+        (["train", "-p", "bach-chorales", "-tf", "1.5"], "teacher_forcing_ratio must be from 0 to 1"),
+        (["train", "-p", "bach-chorales", "-div", "1/0"], "division"),
+        (["train", "--resume"], "--resume needs --run"),
+        (["train", "--resume", "--run", "nowhere"], "there is no run called 'nowhere'"),
+        (["generate", "-c", "nowhere"], "no checkpoint or run called nowhere"),
+        (["generate", "-c", "nowhere", "-s", "x.pdf"], "saved as .mid, .wav, .mp3 or .ogg"),
+        (["generate", "-c", "nowhere", "-s", "no/such/x.mid"], "the folder no/such does not exist"),
+        (["generate", "-c", "nowhere", "-i", "zero", "--prime", "x.mid"], "leave -i out"),
+        (["evaluate", "-c", "nowhere"], "no checkpoint or run"),
+        (["render", "no.mid", "-o", "x.flac"], "saved as .wav, .mp3 or .ogg"),
+        (["render", "no.mid", "-o", "x.wav"], "no.mid"),
+        (["runs", "--stop", "nowhere"], "there is no run"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(capsys, argv, message):
+    assert message in one_line(capsys, *argv)
+
+
+def test_an_empty_folder_and_a_broken_file_are_one_line(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in one_line(capsys, "train", "-p", tmp_path / "empty")
+    (tmp_path / "broken.mid").write_bytes(b"<html>not found</html>")
+    assert "broken.mid" in one_line(capsys, "train", "-p", tmp_path / "broken.mid")
+
+
+def test_a_refused_training_leaves_no_run_behind(capsys):
+    from deepmusician.runs import list_runs
+
+    one_line(capsys, "train", "-p", "no-such-folder", "--run", "ghost")
+    assert list_runs() == []
+
+
+def test_a_name_in_use_and_changed_options_are_one_line(trained, capsys, midi_folder):
+    assert "a run called 'tunes' exists" in one_line(capsys, "train", "-p", midi_folder, "--run", "tunes", *SMALL)
+    assert "--gamma cannot change" in one_line(capsys, "train", "--run", "tunes", "--resume", "-g", "3")
+
+
+def test_help_needs_none_of_the_heavy_packages():
+    code = (
+        "import sys; from deepmusician.cli import parser; parser().format_help();"
+        "print(sorted({'torch','music21','matplotlib','streamlit','pretty_midi','symusic','scipy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_flags_keep_the_originals_names(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    flags = "-p -e -b -s -l -c -g -a -lr -t -tf -d -rz -div -ac --run --resume --seed"
+    for flag in flags.split():
+        assert f" {flag}" in text or f"{flag} " in text

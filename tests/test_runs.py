@@ -1,0 +1,181 @@
+"""Runs: a process of its own, an honest status, stop, kill and resume."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from deepmusician.formats import read_song
+
+from deepmusician import runs
+from deepmusician.errors import LibraryError, RunError
+from deepmusician.runner import train_run
+from deepmusician.runs import Status
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def wait_for(condition, seconds=60.0):
+    """Poll until `condition()` is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_a_run_leaves_everything_needed_to_repeat_it(tiny):
+    run = runs.new_run(tiny, "first")
+    status = train_run(run)
+    assert status.state == run.status().state == "finished"
+    assert run.options() == tiny
+    assert [r["epoch"] for r in run.metrics()] == [1, 2]
+    assert set(run.baselines()) == {"silence", "repeat_last", "key_frequencies"}
+    assert [p.name for p in run.samples()] == ["epoch-0001.mid", "epoch-0002.mid"]
+    assert run.checkpoint("best") and run.checkpoint("last")
+    assert not (run.path / "checkpoints" / "last").resolve().name.startswith(".")
+
+
+def test_samples_are_midi_that_can_be_read(tiny):
+    run = runs.new_run(dataclasses.replace(tiny, n_epochs=1, loss="bce"), "first")
+    train_run(run)
+    assert len(read_song(run.samples()[0])) > 0
+
+
+def test_only_useful_checkpoints_are_kept(tiny):
+    run = runs.new_run(dataclasses.replace(tiny, n_epochs=6), "first")
+    train_run(run)
+    names = [p.name for p in (run.path / "checkpoints").iterdir() if not p.is_symlink()]
+    assert len(names) <= 3
+
+
+def test_names_are_made_and_never_clash(tiny):
+    made = [runs.new_run(tiny).name for _ in range(3)]
+    assert made == ["my-midi-1", "my-midi-2", "my-midi-3"]
+    with pytest.raises(RunError, match="a run called 'my-midi-1' exists"):
+        runs.new_run(tiny, "my-midi-1")
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "x" * 200])
+def test_a_name_never_leaves_the_folder(tiny, name):
+    with pytest.raises(RunError):
+        runs.new_run(tiny, name) if name else runs.open_run(name)
+    with pytest.raises(RunError, match="there is no run called"):
+        runs.open_run(name)
+
+
+def test_more_epochs_continue_where_it_ended(tiny):
+    run = runs.new_run(tiny, "first")
+    train_run(run)
+    run.write_options(dataclasses.replace(tiny, n_epochs=3))
+    train_run(run, resume=True)
+    assert [r["epoch"] for r in run.metrics()] == [1, 2, 3]
+
+
+def test_a_stop_request_saves_and_a_resume_ends_as_if_never_stopped(tiny):
+    options = dataclasses.replace(tiny, n_epochs=4)
+    whole = runs.new_run(options, "whole")
+    train_run(whole)
+    parts = runs.new_run(options, "parts")
+
+    def stop_in_epoch_3(status):
+        if status.state == "training" and status.epoch == 2:
+            parts.stop()
+
+    assert train_run(parts, stop_in_epoch_3).state == "stopped"
+    assert "resume goes on" in parts.status().message
+    (parts.path / "stop").unlink()
+    train_run(parts, resume=True)
+    assert [r["valid"] for r in parts.metrics()] == [r["valid"] for r in whole.metrics()]
+    ends = [(r.checkpoint("last") / "model.safetensors").read_bytes() for r in (whole, parts)]
+    assert ends[0] == ends[1]
+
+
+def test_music_that_has_changed_is_not_resumed(tiny, midi_folder):
+    run = runs.new_run(tiny, "first")
+    train_run(run)
+    run.write_options(dataclasses.replace(tiny, n_epochs=3))
+    (midi_folder / "tune-0.mid").unlink()
+    with pytest.raises(RunError, match="has changed since run first began"):
+        train_run(run, resume=True)
+    assert run.status().state == "failed"
+
+
+def test_a_failure_is_left_in_the_status_in_words(tiny):
+    run = runs.new_run(dataclasses.replace(tiny, path="no-such-folder"), "first")
+    with pytest.raises(LibraryError):
+        train_run(run)
+    assert run.status().state == "failed" and "no-such-folder" in run.status().message
+
+
+def test_a_run_of_its_own_process_trains_to_the_end(tiny):
+    run = runs.start_run(tiny, "first")
+    assert run.status().live
+    wait_for(lambda: not run.status().live)
+    assert run.status().state == "finished", run.log()
+    with pytest.raises(RunError, match="there is no run called"):
+        runs.open_run("second")
+
+
+def test_a_killed_run_reads_interrupted_and_resumes(tiny):
+    run = runs.new_run(dataclasses.replace(tiny, n_epochs=500), "first")
+    process = subprocess.Popen([sys.executable, "-m", "deepmusician", "train", "--run", "first", "--resume"])
+    wait_for(lambda: run.status().epoch >= 2)
+    with pytest.raises(RunError, match="already training"):
+        run.resume()
+    process.kill()
+    process.wait()
+    assert run.status().state == "interrupted"
+    done = len(run.metrics())
+    run.write_options(dataclasses.replace(tiny, n_epochs=done + 1))
+    assert train_run(run, resume=True).state == "finished"
+    assert [r["epoch"] for r in run.metrics()] == list(range(1, done + 2))
+
+
+def test_ctrl_c_saves_and_says_so(tiny):
+    run = runs.new_run(dataclasses.replace(tiny, n_epochs=500), "first")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deepmusician", "train", "--run", "first", "--resume"], stdout=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: run.status().epoch >= 1)
+    os.kill(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "first: Stopped in epoch" in out
+    assert run.status().state == "stopped" and run.checkpoint("last")
+
+
+def test_one_trains_and_the_other_waits_and_says_behind_what(tiny):
+    first = runs.start_run(dataclasses.replace(tiny, n_epochs=500), "first")
+    wait_for(lambda: first.status().state == "training")
+    second = runs.start_run(tiny, "second")
+    wait_for(lambda: second.status().state == "queued")
+    assert second.status().message == "Waiting until first has finished."
+    first.stop()
+    wait_for(lambda: second.status().state == "finished")
+    assert first.status().state == "stopped"
+
+
+def test_a_torn_last_line_of_the_metrics_is_left_out(tiny):
+    run = runs.new_run(tiny, "first")
+    train_run(run)
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "val')
+    assert len(run.metrics()) == 2
+
+
+def test_the_status_of_a_run_that_never_began_is_interrupted_in_time(tiny, monkeypatch):
+    run = runs.new_run(tiny, "first")
+    run.write_status(Status("starting"))
+    assert run.status().state == "starting"
+    monkeypatch.setattr(runs, "GRACE", 0.0)
+    assert run.status().state == "interrupted"
+
+
+def test_the_newest_run_comes_first(tiny):
+    for i, name in enumerate(["a", "b", "c"]):
+        run = runs.new_run(tiny, name)
+        os.utime(run.path / "config.toml", (1000 + i, 1000 + i))
+    assert [r.name for r in runs.list_runs()] == ["c", "b", "a"]
