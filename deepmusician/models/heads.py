@@ -33,7 +33,7 @@ class IndependentKeys(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """Logits [..., 88]."""
-        return self.net(context)
+        return self.net(context).float()  # losses and likelihoods are never in half precision
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """What training minimises, summed over the keys: [...]."""
@@ -56,11 +56,33 @@ class IndependentKeys(nn.Module):
         """Draw a frame from its logits; the generator's device must be the logits'."""
         if how.sampler == "threshold":
             return (torch.sigmoid(logits) >= how.threshold).to(logits.dtype)
-        p = torch.sigmoid(posterior_logits(logits, self.objective) / how.temperature)
-        if how.top_p < 1:
-            p = p * nucleus(p, how.top_p)
+        p = sharpen(posterior_logits(logits, self.objective), how.temperature, how.top_p)
         noise = torch.rand(p.shape, generator=generator, device=p.device)
         return (noise < p).to(logits.dtype)
+
+
+def sharpen(logits: Tensor, temperature: float, top_p: float) -> Tensor:
+    """Probabilities [..., 88] made safer or bolder without changing how many notes are expected in the frame.
+
+    Nearly all keys are unlikely, so a lower temperature alone would silence the frame; an offset common to its keys
+    keeps their sum. Keys outside the nucleus get 0.
+    """
+    p = torch.sigmoid(logits)
+    if temperature == 1 and top_p == 1:
+        return p
+    sharper = logits / temperature
+    keep = nucleus(p, top_p) if top_p < 1 else torch.ones_like(p, dtype=torch.bool)
+    return torch.where(keep, torch.sigmoid(sharper + _offset(sharper, keep, p.sum(-1, keepdim=True))), 0.0)
+
+
+def _offset(logits: Tensor, keep: Tensor, notes: Tensor) -> Tensor:
+    """The offset [..., 1] at which the kept keys' probabilities sum to `notes`, by bisection."""
+    low, high = torch.full_like(notes, -80.0), torch.full_like(notes, 80.0)
+    for _ in range(30):
+        middle = (low + high) / 2
+        short = (torch.sigmoid(logits + middle) * keep).sum(-1, keepdim=True) < notes
+        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+    return (low + high) / 2
 
 
 def nucleus(p: Tensor, top_p: float) -> Tensor:
