@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +22,7 @@ from deepmusician import fluid
 from deepmusician.errors import RenderError
 from deepmusician.instruments import INSTRUMENTS, program_name
 from deepmusician.midi import write_midi
-from deepmusician.notes import Song
+from deepmusician.notes import TEMPO, Song
 
 if TYPE_CHECKING:
     import soundfile
@@ -118,7 +118,7 @@ def _in_milliseconds(song: Song) -> Song:
     end = np.round(song.seconds_at(notes["onset"] + notes["duration"]) * 1000)
     notes["onset"] = start / 500
     notes["duration"] = np.maximum(end - start, 1) / 500
-    return replace(song.with_tempo(120), notes=notes, ticks_per_beat=500)
+    return Song(notes, ticks_per_beat=500, tempos=np.array([(0, 120)], TEMPO), tracks=song.tracks)
 
 
 def _normalise(samples: np.ndarray) -> None:

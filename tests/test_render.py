@@ -132,18 +132,13 @@ def test_another_instrument_sounds_different(tune, audio):
     assert loudness(organ.samples[middle] - audio.samples[middle]) > 0.1
 
 
-def test_drums_are_drums_whatever_program_their_notes_carry():
-    def drum(program):
-        return Song(
-            np.array([(0, 1, 38, 100, program, True, 0)], NOTE), tracks=(Track("kit", program, True),)
-        )
-
-    snare = render.render(drum(0), RATE)
-    tone = render.render(Song.from_notes([(0, 1, 38)], velocity=100), RATE)
-    assert np.array_equal(snare.samples, render.render(drum(ORGAN), RATE).samples)
-    spectrum = [np.abs(np.fft.rfft(x.samples[:RATE].sum(axis=1))) for x in (snare, tone)]
-    high = [s[1000:].sum() / s.sum() for s in spectrum]
-    assert high[0] > 2 * high[1]  # a snare is mostly hiss, a low piano note is not
+def test_a_drum_is_no_low_piano_note():
+    drum = Song(np.array([(0, 1, 38, 100, 0, True, 0)], NOTE), tracks=(Track("kit", 0, True),))
+    piano = Song.from_notes([(0, 1, 38)], velocity=100)
+    sounds = [render.render(song, RATE).samples[:RATE].sum(axis=1) for song in (drum, piano)]
+    spectra = [np.abs(np.fft.rfft(sound)) for sound in sounds]
+    hiss = [spectrum[1000:].sum() / spectrum.sum() for spectrum in spectra]  # the share above 1 kHz
+    assert hiss[0] > 2 * hiss[1]
 
 
 def test_the_same_song_gives_the_same_samples(tune, audio):
