@@ -5,6 +5,7 @@ run in order, in one empty folder that holds nothing but `my-midi/`, with a work
 counts the last time, so a training is made small by flags added at its end; all else runs as it is written.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from conftest import scale_song
 from deepmusician import cli
 from deepmusician.corpora import CORPORA
 from deepmusician.midi import read_midi, write_midi
+from deepmusician.options import TrainOptions
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -120,3 +122,34 @@ def test_every_link_and_picture_leads_somewhere():
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
     assert any(link.endswith(".png") for link in links)
     assert [link for link in links if ":" not in link and not (ROOT / link).exists()] == []
+
+
+def test_the_table_of_options_is_the_programs_own():
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split(" | ")]
+        for line in section("## The command line").splitlines()
+        if line.startswith("|") and "--" in line and "|---|" not in line
+    ]
+    options = dataclasses.fields(TrainOptions)
+    assert [row[:3] for row in rows] == [
+        [
+            " ".join(option.metadata["flags"]),
+            f"--{option.name.replace('_', '-')}",
+            "" if option.default is None else str(option.default),
+        ]
+        for option in options
+    ]
+    for row, option in zip(rows, options, strict=True):
+        assert row[3].startswith(option.metadata["help"])
+
+
+def test_the_file_tree_names_what_is_there():
+    tree = re.search(r"^```\n(.*?)^```", section("## What is where"), re.M | re.S).group(1)
+    folder = ROOT
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            folder = ROOT / name
+            assert folder.exists(), name
+        else:
+            assert list(folder.glob(name.rstrip("/"))), f"{folder.name}/{name}"
