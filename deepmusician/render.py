@@ -123,7 +123,7 @@ def _in_milliseconds(song: Song) -> Song:
 
 def _normalise(samples: np.ndarray) -> None:
     """Scale samples in place to the peak level."""
-    peak = float(np.abs(samples).max())
+    peak = float(max(samples.max(), -samples.min()))
     if not np.isfinite(peak):
         raise RenderError("the synthesizer returned samples that are not numbers; try another soundfont")
     if peak < SILENT:
