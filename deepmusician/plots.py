@@ -221,16 +221,17 @@ def plot_metric(
     references: dict[str, float] | None = None,
     palette: Palette = LIGHT,
 ) -> Axes:
-    """Draw one number of each epoch, on training songs and on held-out songs; `references` are level lines.
+    """Draw one number of each epoch, on training songs, held-out songs and compositions; `references` are levels.
 
-    `history` is a run's metrics: {"epoch": 1, "train": {name: ...}, "valid": {name: ...}} for each epoch. A
-    half that is missing is left out. Raises OptionError for a name that no epoch holds.
+    `history` is a run's metrics: {"epoch": 1, "train": {name: ...}, "valid": ..., "composed": ...} for each epoch. A
+    part that is missing is left out. Raises OptionError for a name that no epoch holds.
     """
     if name not in TITLES:
         raise OptionError(f"metric must be one of {', '.join(TITLES)}, got {name!r}")
     for part, label, colour in (
         ("train", "training songs", palette.marks[1]),
         ("valid", "held-out songs", palette.marks[0]),
+        ("composed", "what it composes", palette.marks[2]),
     ):
         points = [
             (row["epoch"], row[part][name]) for row in history if (row.get(part) or {}).get(name) is not None

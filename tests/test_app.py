@@ -1,0 +1,567 @@
+"""The studio's pages, run from app.py without a browser: every page, and the states a person may meet."""
+
+import dataclasses
+import inspect
+import io
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import TINY, scale_song
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest
+
+from deepmusician.library import list_data_sets, load_data_set, read_uploads, save_data_set
+from deepmusician.midi import read_midi, write_midi
+from deepmusician.notes import KEY, Song, Track
+from deepmusician.options import GenerateOptions, TrainOptions
+from deepmusician.runs import list_runs, new_run, open_run
+from ui import describe, router, words
+from ui.options_form import group, help_text, stops
+from ui.router import COMPOSE, HOME, LIBRARY, TRAIN
+
+APP = str(Path(__file__).parents[1] / "app.py")
+PAGES = {HOME: "Deep Musician", LIBRARY: "Library", TRAIN: "Train", COMPOSE: "Compose"}
+MIDI = "audio/midi"
+
+
+@pytest.fixture(autouse=True)
+def own_workspace(home, monkeypatch):
+    """No test sees another's data sets, runs or checkpoints, the bundled ones included."""
+    monkeypatch.setattr("deepmusician.checkpoint.BUNDLED", home / "bundled")
+
+
+@pytest.fixture(autouse=True)
+def warm_server(monkeypatch):
+    """AppTest takes every run for the first one of a server; a server's later runs all go through app.py."""
+    begin = PagesManager.__init__
+
+    def warm(self, *args, **kwargs):
+        begin(self, *args, **kwargs)
+        PagesManager.uses_pages_directory = False
+
+    monkeypatch.setattr(PagesManager, "__init__", warm)
+    return begin
+
+
+def open_page(path=HOME, **query):
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.query_params.update(query)
+    app.switch_page(path) if path != HOME else None
+    return well(app.run())
+
+
+def well(app):
+    """No traceback is on the page."""
+    assert not app.exception, [e.value for e in app.exception]
+    return app
+
+
+def picture(app):
+    """The last picture on the page, as HTML."""
+    return [h.proto.body for h in app.get("html") if "data:image/png" in h.proto.body][-1]
+
+
+def by_label(widgets, label):
+    return next(w for w in widgets if w.label == label)
+
+
+def by_key(widgets, key):
+    return next(w for w in widgets if w.key == key)
+
+
+def texts(elements):
+    return " ".join(e.value for e in elements)
+
+
+def tunes(n=6):
+    return [(f"tune-{i}.mid", write_midi(scale_song(48 + i)), MIDI) for i in range(n)]
+
+
+def upload(app, files, name=""):
+    by_key(app.file_uploader, "upload.files").set_value(files)
+    by_label(app.text_input, "Keep as").set_value(name)
+    return well(by_label(app.button, "Add to the library").click().run())
+
+
+def keep_tunes(name="tunes"):
+    save_data_set(read_uploads([(label, data) for label, data, _ in tunes()]), name)
+
+
+def set_tiny(app, epochs=2):
+    """Move the sliders to the smallest network."""
+    for option, value in (TINY | {"n_epochs": epochs}).items():
+        by_key(app.select_slider if option in _STEPPED else app.slider, f"train.{option}").set_value(value)
+    return app
+
+
+_STEPPED = {f.name for f in dataclasses.fields(TrainOptions) if stops(f)}
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.2)
+
+
+# ---- every page
+
+
+@pytest.mark.parametrize(("path", "title"), PAGES.items())
+def test_a_page_opens_in_an_empty_studio(path, title):
+    app = open_page(path)
+    assert [t.value for t in app.title] == [title]
+    assert not app.error
+
+
+@pytest.mark.parametrize("path", [LIBRARY, TRAIN, COMPOSE])
+def test_a_deep_link_on_a_fresh_server_goes_through_the_router(path, warm_server, monkeypatch):
+    # on a fresh one, Streamlit runs a file of pages/ without app.py until st.navigation was called
+    monkeypatch.setattr(PagesManager, "__init__", warm_server)
+    callers, navigation = [], router.navigation
+
+    def spy():
+        callers.append(Path(inspect.stack()[1].filename).name)
+        return navigation()
+
+    monkeypatch.setattr(router, "navigation", spy)
+    open_page(path)
+    assert callers == ["page.py", "app.py"]  # the page's guard, then the router
+
+
+def test_pages_are_reached_from_one_another():
+    app = open_page()
+    for path, title in PAGES.items():
+        well(app.switch_page(path).run())
+        assert [t.value for t in app.title] == [title]
+
+
+def test_opening_a_page_does_not_load_torch(home):
+    import os
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from streamlit.testing.v1 import AppTest\n"
+        f"for page in {list(PAGES)}:\n"
+        f"    app = AppTest.from_file({APP!r}, default_timeout=60).run(); app.switch_page(page).run()\n"
+        "    assert not app.exception and 'torch' not in sys.modules and 'music21' not in sys.modules, page"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, cwd=Path(APP).parent)
+
+
+# ---- empty states say what to do
+
+
+def test_home_without_a_model_leads_to_training():
+    app = open_page()
+    assert "No trained model is here yet" in texts(app.info)
+    assert "Train the first model" in [link.label for link in app.get("page_link")]
+
+
+def test_library_without_music_asks_for_some_and_converts_nothing(monkeypatch):
+    monkeypatch.setattr("deepmusician.corpora._convert", lambda *a: pytest.fail("nobody asked for a corpus"))
+    assert "Add music of your own above, or pick a corpus" in texts(open_page(LIBRARY).info)
+
+
+def test_compose_without_a_model_leads_to_training():
+    app = open_page(COMPOSE)
+    assert "no trained model yet" in texts(app.info)
+    assert not app.button
+
+
+def test_adding_nothing_asks_for_a_file():
+    assert "Choose a file first" in texts(upload(open_page(LIBRARY), []).info)
+
+
+def test_an_address_of_a_run_that_is_gone_says_so():
+    keep_tunes()
+    new_run(TrainOptions(path="tunes", **TINY), "here")
+    app = open_page(TRAIN, run="gone")
+    assert "no training called gone" in texts(app.warning)
+
+
+def test_an_address_of_a_model_that_is_gone_says_so(trained):
+    assert "no model called gone" in texts(open_page(COMPOSE, model="gone").warning)
+
+
+# ---- library
+
+
+def test_uploaded_files_are_kept_under_a_name_and_shown():
+    app = upload(open_page(LIBRARY), tunes(), "my tunes")
+    assert "6 pieces kept as “my tunes”" in texts(app.success)
+    assert list_data_sets() == ["my tunes"]
+    assert app.query_params["data"] == "my tunes"
+    numbers = {m.label: m.value for m in app.metric}
+    assert numbers == {
+        "Pieces": "6",
+        "Notes": "528",
+        "Bars": "48",
+        "Minutes": "2",
+        "Repaired": "0",
+        "Refused": "0",
+    }
+    table = app.dataframe[0].value
+    assert table["piece"].tolist() == [f"tune-{i}.mid" for i in range(6)]
+    assert table["key"].tolist()[0] == "≈ C major"
+    assert picture(app).count("data:image/png;base64,") == 2  # the roll, wide and narrow
+
+
+def test_a_zip_is_opened_and_named_after_itself():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for label, data, _ in tunes(2):
+            archive.writestr(f"songs/{label}", data)
+    upload(open_page(LIBRARY), [("etudes.zip", file.getvalue(), "application/zip")])
+    assert load_data_set("etudes").names == ("songs/tune-0.mid", "songs/tune-1.mid")
+
+
+def test_a_broken_file_is_a_sentence_and_nothing_is_kept():
+    app = upload(open_page(LIBRARY), [("broken.mid", b"this is not MIDI", MIDI)])
+    assert "broken.mid could not be read" in texts(app.error)
+    assert list_data_sets() == []
+
+
+def test_a_broken_file_among_good_ones_is_refused_in_the_table_with_its_reason():
+    app = upload(open_page(LIBRARY), [*tunes(2), ("broken.mid", b"this is not MIDI", MIDI)], "some")
+    assert "1 refused" in texts(app.success)
+    assert "broken.mid was refused" in texts(app.warning)
+    last = app.dataframe[0].value.iloc[-1]
+    assert last["read"] == "refused" and last["remark"]
+    assert {m.label: m.value for m in app.metric}["Refused"] == "1"
+
+
+def test_a_name_that_cannot_be_kept_is_a_sentence():
+    app = upload(open_page(LIBRARY), tunes(1), "../elsewhere")
+    assert "A data set's name must be" in texts(app.error)
+
+
+def test_the_same_file_twice_gets_a_free_name():
+    app = open_page(LIBRARY)
+    upload(app, tunes(1))
+    upload(open_page(LIBRARY), tunes(1))
+    assert list_data_sets() == ["tune-0", "tune-0 2"]
+
+
+def test_sound_is_rendered_only_when_it_is_asked_for(monkeypatch):
+    keep_tunes()
+    app = open_page(LIBRARY, data="tunes")
+    assert not app.get("audio")
+    well(by_label(app.button, "Listen").click().run())
+    assert len(app.get("audio")) == 1 or texts(app.info)
+
+
+def test_without_sound_a_sentence_says_so_and_midi_can_still_be_taken_home(monkeypatch):
+    from ui import cached
+
+    keep_tunes()
+    cached.sound_problem.clear()
+    monkeypatch.setattr("deepmusician.render.sound_problem", lambda: "install libfluidsynth3.")
+    app = open_page(LIBRARY, data="tunes")
+    cached.sound_problem.clear()
+    assert "There is no sound: install libfluidsynth3." in texts(app.info)
+    assert [b.label for b in app.get("download_button")] == ["MIDI"]
+
+
+def test_a_long_piece_is_shown_a_few_bars_at_a_time():
+    save_data_set(read_uploads([("long.mid", write_midi(scale_song(48, beats=200)))]), "long")
+    app = open_page(LIBRARY, data="long")
+    bars = by_label(app.slider, "Bars shown")
+    assert bars.value == (1, 16) and bars.max == 50
+    well(bars.set_value((30, 40)).run())
+
+
+# ---- training
+
+
+def test_every_training_option_has_a_control_with_its_help_and_its_default():
+    app = open_page(TRAIN)
+    kinds = (
+        app.slider,
+        app.select_slider,
+        app.toggle,
+        app.number_input,
+        app.get("button_group"),
+        app.selectbox,
+    )
+    controls = {w.key: w for kind in kinds for w in kind}
+    for field in dataclasses.fields(TrainOptions):
+        if field.name == "path":
+            assert controls["train.data"].value == field.default
+            continue
+        control = controls[f"train.{field.name}"]
+        assert field.metadata["help"][1:] in control.help
+        assert control.value == field.default
+
+
+def test_options_stay_as_set_when_another_page_was_visited():
+    app = open_page(TRAIN)
+    well(by_key(app.slider, "train.gamma").set_value(3.5).run())
+    app.switch_page(HOME).run()
+    app.switch_page(TRAIN).run()
+    assert by_key(app.slider, "train.gamma").value == 3.5
+
+
+def test_the_loss_is_explained_beside_its_picture():
+    app = open_page(TRAIN)
+    assert "counts **972 times** what it does under bce" in texts(app.markdown)
+    before = picture(app)
+    well(by_key(app.get("button_group"), "train.loss").set_value("bce").run())
+    assert "Every key counts alike" in texts(app.markdown)
+    assert picture(app) != before
+
+
+@pytest.fixture
+def trained(home):
+    """A run that has trained two epochs on small tunes, in this process."""
+    from deepmusician.runner import train_run
+
+    keep_tunes()
+    run = new_run(TrainOptions(path="tunes", n_epochs=2, **TINY), "small")
+    train_run(run)
+    return run
+
+
+def test_upload_train_and_compose_in_one_session():
+    app = upload(open_page(LIBRARY), tunes(), "mine")
+    app.switch_page(TRAIN).run()
+    assert by_key(app.selectbox, "train.data").value == "mine"
+    set_tiny(app)
+    by_label(app.text_input, "Name of this training").set_value("first")
+    well(by_label(app.button, "Start training").click().run())
+    assert app.query_params["run"] == "first"
+
+    run = open_run("first")
+    wait_until(lambda: not run.status().live)
+    assert run.status().state == "finished", run.log()
+    well(app.run())
+    assert "finished" in texts(app.markdown)
+    assert {"Surprise", "F1", "Density"} <= {m.label for m in app.metric}
+
+    well(by_label(app.button, "Compose with it").click().run())
+    app = open_page(COMPOSE, model="run-first")
+    well(by_label(app.button, "Compose").click().run())
+    assert "MIDI" in [b.label for b in app.get("download_button")]
+    assert not app.error
+
+
+def test_a_run_at_work_is_shown_after_a_reload_and_can_be_stopped():
+    keep_tunes()
+    app = open_page(TRAIN)
+    set_tiny(app, epochs=5000)
+    well(by_label(app.button, "Start training").click().run())
+    run = list_runs()[0]
+    try:
+        wait_until(lambda: len(run.metrics()) >= 1)
+        again = open_page(TRAIN)  # a new session, without the address
+        assert "Epoch" in again.get("progress")[0].proto.text
+        assert {"Time left", "Frames a second"} <= {m.label for m in again.metric}
+        well(by_label(again.button, "Stop").click().run())
+    finally:
+        run.stop()
+        wait_until(lambda: not run.status().live)
+    assert run.status().state == "stopped"
+    again = open_page(TRAIN, run=run.name)
+    assert {"Resume", "Compose with it", "Another training"} <= {b.label for b in again.button}
+
+
+def test_a_data_set_that_is_gone_fails_the_run_in_words():
+    keep_tunes("soon gone")
+    app = open_page(TRAIN, data="soon gone")
+    set_tiny(app)
+    from deepmusician.library import delete_data_set
+
+    delete_data_set("soon gone")
+    run = new_run(TrainOptions(path="soon gone", n_epochs=1, **TINY), "lost").resume()
+    wait_until(lambda: not run.status().live)
+    page = open_page(TRAIN, run="lost")
+    assert "soon gone" in texts(page.error)
+
+
+def test_a_name_that_is_taken_is_a_sentence(trained):
+    app = open_page(TRAIN, run="new", data="tunes")
+    by_label(app.text_input, "Name of this training").set_value("small")
+    well(by_label(app.button, "Start training").click().run())
+    assert "A run called 'small' exists" in texts(app.error)
+
+
+# ---- composing
+
+
+def test_every_composing_option_has_a_control(trained):
+    app = open_page(COMPOSE, model="run-small")
+    by_key(app.get("button_group"), "compose.init").set_value("guided").run()
+    by_key(app.get("button_group"), "compose.sampler").set_value("threshold").run()
+    shown = {w.key for kind in (app.slider, app.select_slider, app.number_input, app.selectbox) for w in kind}
+    sampling = {"compose.temperature", "compose.top_p"}  # shown with the other sampler
+    expected = {f"compose.{f.name}" for f in dataclasses.fields(GenerateOptions)} - sampling
+    expected -= {"compose.init", "compose.sampler", "compose.seq_len"}
+    assert expected | {"compose.bars"} <= shown
+
+
+def test_length_in_bars_is_shown_as_frames(trained):
+    app = open_page(COMPOSE)
+    well(by_key(app.slider, "compose.bars").set_value(4).run())
+    assert "64 frames of 1/16 of a whole note" in texts(app.caption)
+
+
+def compose(app):
+    return well(by_label(app.button, "Compose").click().run())
+
+
+def composed(app):
+    """The notes on the page, from its MIDI download."""
+    from ui import cached, keys
+
+    request = app.session_state[keys.REQUEST.name]
+    model = request["model"]
+    return cached.composition(str(model.path), model.version, request["options"], request["prime"]).song
+
+
+def test_the_same_seed_gives_the_same_piece_and_another_one_another(trained):
+    first = composed(compose(open_page(COMPOSE)))
+    assert write_midi(composed(compose(open_page(COMPOSE)))) == write_midi(first)
+    app = open_page(COMPOSE)
+    by_key(app.number_input, "compose.seed").set_value(7)
+    assert write_midi(composed(compose(app))) != write_midi(first)
+
+
+def test_tempo_and_instrument_are_those_chosen(trained):
+    app = open_page(COMPOSE)
+    by_key(app.selectbox, "compose.program").set_value(40)
+    by_key(app.slider, "compose.tempo_bpm").set_value(140.0)
+    song = composed(compose(app))
+    assert song.tempo_bpm == 140
+    assert set(song.notes["program"]) == {40}
+
+
+def test_guided_composing_goes_on_from_an_uploaded_piece(trained):
+    app = open_page(COMPOSE)
+    by_key(app.get("button_group"), "compose.init").set_value("guided").run()
+    assert compose(app).session_state["request"]["prime"] is None  # one that the model kept
+    by_label(app.get("button_group"), "Go on from").set_value("a file of mine").run()
+    by_label(app.file_uploader, "The piece").set_value(("mine.mid", write_midi(scale_song(60)), MIDI))
+    prime = compose(well(app.run())).session_state["request"]["prime"]
+    assert prime.notes["pitch"].tolist() == scale_song(60).notes["pitch"].tolist()
+    assert len(composed(app))
+
+
+def test_a_broken_piece_to_go_on_from_is_a_sentence(trained):
+    app = open_page(COMPOSE)
+    by_key(app.get("button_group"), "compose.init").set_value("guided").run()
+    by_label(app.get("button_group"), "Go on from").set_value("a file of mine").run()
+    by_label(app.file_uploader, "The piece").set_value(("broken.mid", b"this is not MIDI", MIDI))
+    assert texts(well(app.run()).error)
+
+
+def test_silence_is_said_in_words_with_its_remedy(trained):
+    app = open_page(COMPOSE)
+    by_key(app.get("button_group"), "compose.sampler").set_value("threshold").run()
+    by_key(app.select_slider, "compose.threshold").set_value(0.99)
+    compose(app)
+    assert "threshold" in texts(app.warning)
+
+
+def test_home_plays_a_piece_at_one_click_and_another_at_the_next(trained):
+    app = open_page()
+    button = app.button[0]
+    assert button.label == "Play a piece by small (your training)"
+    well(button.click().run())
+    assert "seed 1" in texts(app.caption)
+    well(app.button[0].click().run())
+    assert "seed 2" in texts(app.caption)
+
+
+# ---- what the controls offer
+
+
+@pytest.mark.parametrize("kind", [TrainOptions, GenerateOptions])
+def test_every_stop_of_every_slider_is_a_value_the_options_take(kind):
+    for field in dataclasses.fields(kind):
+        values = stops(field)
+        if values is None:
+            continue
+        assert field.default in values
+        for value in values:
+            kind(**{field.name: value})
+
+
+def test_every_training_option_belongs_to_a_group_that_the_page_shows():
+    names = {
+        f.name
+        for g in ("basic", "loss", "music", "model", "training", "machine")
+        for f in group(TrainOptions, g)
+    }
+    assert names == {f.name for f in dataclasses.fields(TrainOptions)}
+
+
+def test_help_names_the_flag():
+    fields = {f.name: f for f in dataclasses.fields(TrainOptions)}
+    assert help_text(fields["gamma"]).endswith("On the command line: `-g`")
+    assert help_text(fields["hidden_size"]).endswith("`--hidden-size`")
+
+
+# ---- sentences and descriptions
+
+
+def test_the_ratio_said_about_the_focal_loss_is_that_of_its_formula():
+    # a note given 0.1 keeps 0.75 * 0.9^2 of its cross-entropy, a silence the model is 0.95 sure of 0.25 * 0.05^2
+    ratio = (0.75 * 0.9**2) / (0.25 * 0.05**2)
+    assert ratio == pytest.approx(972)
+    assert "**972 times**" in words.focal_sentence("focal", 0.75, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "not known yet"),
+        (4.4, "4 s"),
+        (200, "3 min 20 s"),
+        (1200, "20 min"),
+        (3900, "1 h 5 min"),
+        (7200, "2 h"),
+    ],
+)
+def test_a_time_left_is_said_as_people_say_it(seconds, text):
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("fifths", "minor", "name"),
+    [(0, False, "C major"), (-3, True, "C minor"), (-5, False, "D♭ major"), (7, False, "C♯ major")],
+)
+def test_the_key_a_file_names_is_spelled_by_its_signature(fifths, minor, name):
+    import numpy as np
+
+    song = Song.from_notes([(0, 1, 60)], keys=np.array([(0, fifths, minor)], KEY))
+    assert describe.key_name(song) == name
+
+
+@pytest.mark.parametrize(("tonic", "steps", "name"), [
+    (62, (0, 2, 4, 5, 7, 9, 11, 12, 7, 4, 0), "≈ D major"),
+    (57, (0, 2, 3, 5, 7, 8, 11, 12, 7, 3, 0), "≈ A minor"),
+])  # fmt: skip
+def test_a_key_that_no_file_names_is_guessed_from_the_notes(tonic, steps, name):
+    assert describe.key_name(Song.from_notes([(i, 1, tonic + step) for i, step in enumerate(steps)])) == name
+
+
+def test_drums_alone_have_no_key():
+    import numpy as np
+
+    from deepmusician.notes import NOTE
+
+    assert (
+        describe.key_name(Song(np.array([(0, 1, 36, 90, 0, True, 0)], NOTE), tracks=(Track(drum=True),)))
+        == ""
+    )
+
+
+def test_a_download_is_the_piece_that_is_shown(trained):
+    from ui import cached
+
+    song = composed(compose(open_page(COMPOSE)))
+    again = read_midi(cached.midi(song))
+    assert again.notes["pitch"].tolist() == song.notes["pitch"].tolist()

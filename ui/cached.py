@@ -1,0 +1,155 @@
+"""Slow things the pages ask for again and again, kept in memory: data sets, sound, pictures, models, compositions.
+
+What is read here is the package's; a page never waits twice for the same answer. Songs are immutable, so they are
+shared, not copied; they are told apart by their fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from deepmusician.notes import Song
+from ui import describe, figures
+
+if TYPE_CHECKING:
+    from deepmusician.generation import Composition
+    from deepmusician.library import DataSet
+
+KEPT_DATA_SETS = 6
+
+
+def fingerprint(song: Song) -> str:
+    """A short name for exactly these notes at this tempo on these instruments."""
+    parts = (song.notes, song.tempos, song.meters)
+    digest = hashlib.sha1(b"".join(part.tobytes() for part in parts) + repr(song.ticks_per_beat).encode())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A data set with its table and totals, as the library shows them."""
+
+    data: DataSet
+    rows: list[dict[str, Any]]
+    totals: dict[str, float]
+
+
+@st.cache_resource
+def _shelf() -> OrderedDict[tuple[str, str], Shelved]:
+    return OrderedDict()
+
+
+def data_set(name: str) -> Shelved:
+    """A saved data set or a corpus by name; reading one for the first time shows progress. Raises LibraryError."""
+    from deepmusician.library import read_source
+
+    shelf, place = _shelf(), _place(name)
+    if place not in shelf:
+        with progress_bar(f"Reading {name}") as progress:
+            data = read_source(name, progress)
+            shelf[place] = Shelved(data, describe.rows(data.entries), describe.totals(data))
+        while len(shelf) > KEPT_DATA_SETS:
+            shelf.popitem(last=False)
+    return shelf[place]
+
+
+def _place(name: str) -> tuple[str, str]:
+    from deepmusician.workspace import workspace
+
+    return str(workspace()), name
+
+
+def forget(name: str) -> None:
+    """Drop a data set that has changed on disk."""
+    _shelf().pop(_place(name), None)
+
+
+class progress_bar:
+    """Shows `done` of `total` while the block runs and is gone after it; gives the callback that moves it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self.place = st.empty()
+        bar = self.place.progress(0.0, f"{self.text} …")
+        return lambda done, total: bar.progress(
+            min(done / max(total, 1), 1.0), f"{self.text}: {done} of {total}"
+        )
+
+    def __exit__(self, *error: object) -> None:
+        self.place.empty()
+
+
+@st.cache_data(max_entries=60, show_spinner=False, hash_funcs={Song: fingerprint})
+def midi(song: Song) -> bytes:
+    """The song as a MIDI file."""
+    from deepmusician.midi import write_midi
+
+    return write_midi(song)
+
+
+@st.cache_data(max_entries=12, show_spinner=False, hash_funcs={Song: fingerprint})
+def sound(song: Song, kind: str) -> bytes:
+    """The song as a "wav" or "mp3" file. Raises RenderError where no sound can be made."""
+    from deepmusician.render import encode, render
+
+    return encode(render(song), kind)
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def sound_problem() -> str | None:
+    """None where sound works, else what to install; asked again after a minute."""
+    from deepmusician import render
+
+    return render.sound_problem()
+
+
+@st.cache_data(max_entries=60, show_spinner=False, hash_funcs={Song: fingerprint})
+def roll_pictures(song: Song, start: float, end: float, dark: bool) -> tuple[bytes, bytes]:
+    """The piano roll from `start` to `end` beats as PNG, for a wide and for a narrow screen."""
+    from deepmusician.plots import plot_roll
+
+    def draw(axes: Any, palette: Any) -> None:
+        plot_roll(song, axes[0], start, end, palette)
+
+    return figures.draw_png(draw, 11, 3.9, dark), figures.draw_png(draw, 4.2, 3.4, dark)
+
+
+@st.cache_data(max_entries=60, show_spinner=False)
+def focal_pictures(loss: str, alpha: float, gamma: float, dark: bool) -> tuple[bytes, bytes]:
+    """The loss of one key against the probability given to the truth, as PNG for a wide and a narrow screen."""
+    from deepmusician.plots import plot_focal
+
+    def draw(axes: Any, palette: Any) -> None:
+        plot_focal(alpha, gamma, axes[0], loss, palette)
+
+    return figures.draw_png(draw, 5.4, 3.2, dark), figures.draw_png(draw, 4.0, 3.0, dark)
+
+
+@st.cache_data(max_entries=40, show_spinner=False)
+def curves(history: list[dict], baselines: dict, narrow: bool, dark: bool) -> bytes:
+    """Loss, likelihood and density of each epoch as PNG: side by side, or below one another where it is narrow."""
+    from deepmusician.plots import plot_loss_curves
+
+    width, height, rows, columns = (4.2, 7.8, 3, 1) if narrow else (11, 3.2, 1, 3)
+    draw = lambda axes, palette: plot_loss_curves(history, axes, baselines, palette)  # noqa: E731
+    return figures.draw_png(draw, width, height, dark, rows, columns)
+
+
+@st.cache_resource(max_entries=20, show_spinner=False, hash_funcs={Song: fingerprint})
+def composition(path: str, version: float, options: dict[str, Any], prime: Song | None) -> Composition:
+    """What the model composes: the same request gives the same piece, so it is kept rather than made again.
+
+    `version` is when the weights were written: a run that trains on composes differently.
+    """
+    from deepmusician.generation import compose
+    from deepmusician.options import GenerateOptions, from_dict
+
+    return compose(path, from_dict(GenerateOptions, options), prime)

@@ -1,0 +1,48 @@
+"""Pictures on a page: drawn twice, for wide and for narrow screens, in the colours of the page's theme."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from deepmusician.plots import Palette
+
+Draw = Callable[[Sequence["Axes"], "Palette"], Any]
+
+
+def dark() -> bool:
+    """Whether the page is dark."""
+    return st.context.theme.type == "dark"
+
+
+def draw_png(
+    draw: Draw, width: float, height: float, is_dark: bool, rows: int = 1, columns: int = 1
+) -> bytes:
+    """Let `draw` fill axes of a figure of `width` by `height` inches; PNG bytes."""
+    from deepmusician import plots
+
+    palette = plots.DARK if is_dark else plots.LIGHT
+    figure, axes = plots.new_figure(width, height, rows, columns, palette)
+    draw(axes, palette)
+    return plots.to_png(figure)
+
+
+def show(alt: str, wide: bytes, narrow: bytes | None = None) -> None:
+    """Show a PNG, and where the screen is narrow the other one, whose letters are large enough there."""
+    parts = [
+        _image(wide, alt, "dm-wide" if narrow else ""),
+        _image(narrow, alt, "dm-narrow") if narrow else "",
+    ]
+    st.html(f'<div class="dm-figure">{"".join(parts)}</div>')
+
+
+def _image(png: bytes, alt: str, name: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img class="{name}" alt="{escape(alt, quote=True)}" src="data:image/png;base64,{data}">'

@@ -1,0 +1,37 @@
+"""The few things a session remembers, each under one typed name. Results live on disk, not here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import streamlit as st
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Key(Generic[T]):
+    """A named place in the session's state, with what it holds before anything was put there."""
+
+    name: str
+    default: T
+
+    def get(self) -> T:
+        """What is there now."""
+        return st.session_state.get(self.name, self.default)
+
+    def set(self, value: T) -> None:
+        """Put `value` there."""
+        st.session_state[self.name] = value
+
+    def take(self) -> T:
+        """What is there now; afterwards it is as before anything was put there."""
+        return st.session_state.pop(self.name, self.default)
+
+
+ROUTED: Key[bool] = Key("routed", False)  # the page about to run was called by app.py
+DATA: Key[str | None] = Key("data", None)  # the data set or corpus last looked at
+LISTENING: Key[str | None] = Key("listening", None)  # fingerprint of the piece whose sound was asked for
+HOME_PIECE: Key[tuple[str, int] | None] = Key("home_piece", None)  # model and seed of the piece on Home
+REQUEST: Key[dict[str, Any] | None] = Key("request", None)  # what Compose was last asked for

@@ -1,0 +1,117 @@
+"""How music is brought in and how a data set is chosen, on every page that needs one."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+import streamlit as st
+
+from deepmusician.corpora import CORPORA, list_corpora
+from deepmusician.formats import SUFFIXES
+from deepmusician.library import list_data_sets, read_uploads, save_data_set
+from ui import cached, keys
+from ui.page import sentences
+from ui.words import count
+
+KINDS = sorted({*SUFFIXES, ".zip"})
+
+
+def add_music() -> None:
+    """The uploader, files or a whole folder, and the name under which what was read is kept."""
+    if note := st.session_state.pop("library.note", None):
+        st.success(note, icon=":material/check:")
+    with st.expander("Add your own music", expanded=not list_data_sets(), icon=":material/upload:"):
+        folder = st.toggle(
+            "A whole folder", help="The browser then asks for a folder and takes all music below it."
+        )
+        with st.form("upload", border=False, clear_on_submit=False):
+            files = st.file_uploader(
+                "MIDI, MusicXML, ABC or Humdrum files, or a zip of them",
+                type=None if folder else [kind.lstrip(".") for kind in KINDS],
+                accept_multiple_files="directory" if folder else True,
+                key="upload.folder" if folder else "upload.files",
+            )
+            name = st.text_input(
+                "Keep as", placeholder="a name; the file's own where this is empty", max_chars=80
+            )
+            sent = st.form_submit_button("Add to the library", type="primary", icon=":material/add:")
+        if sent:
+            with sentences():
+                _keep([(f.name, f.getvalue()) for f in files or []], name.strip())
+
+
+def _keep(files: list[tuple[str, bytes]], name: str) -> None:
+    """Read the files, keep what was read, and let the page show it."""
+    if not files:
+        st.info(
+            "Choose a file first: drop it on the field above, or press Browse.", icon=":material/upload_file:"
+        )
+        return
+    name = name or free_name(PurePath(files[0][0]).stem if len(files) == 1 else "my music")
+    with cached.progress_bar("Reading") as progress:
+        data = read_uploads(files, name, progress)
+    if not data.songs:
+        for entry in data.entries:
+            st.error(f"{entry.name} could not be read: {entry.reason}", icon=":material/error:")
+        return
+    save_data_set(data, name)
+    cached.forget(name)
+    choose(name)
+    refused = len(data.entries) - len(data.songs)
+    note = f"{count(len(data.songs), 'piece')} kept as “{name}”." + (
+        f" {refused} refused, see below." if refused else ""
+    )
+    st.session_state["library.note"] = note
+    st.rerun()
+
+
+def free_name(stem: str) -> str:
+    """A name for a data set that is not taken: letters, digits, spaces, and a number where needed."""
+    clean = "".join(c if c.isalnum() or c in " ._-" else " " for c in stem).strip(" ._-")[:70] or "my music"
+    taken = {*CORPORA, *list_data_sets()}
+    return next(n for n in (clean, *(f"{clean} {i}" for i in range(2, 10_000))) if n not in taken)
+
+
+def choose(name: str) -> None:
+    """Make `name` the data set that the pages look at."""
+    keys.DATA.set(name)
+    st.query_params["data"] = name
+    for widget in ("library.data", "train.data"):
+        st.session_state.pop(widget, None)
+
+
+def choose_data(label: str, key: str, default: str | None = None) -> str | None:
+    """A choice among the person's data sets and the built-in corpora; the address holds what was chosen.
+
+    Before anything was chosen it is the person's first data set, else `default`; None where there is neither.
+    """
+    titles = data_titles()
+    names = list(titles)
+    first = names[0] if list_data_sets() else default
+    wanted = next((n for n in (st.query_params.get("data"), keys.DATA.get(), first) if n in names), None)
+    index = names.index(wanted) if wanted else None
+    name = st.selectbox(
+        label,
+        names,
+        index=index,
+        format_func=titles.__getitem__,
+        key=key,
+        placeholder="your data sets and corpora",
+    )
+    if name:
+        keys.DATA.set(name)
+        st.query_params["data"] = name
+    return name
+
+
+def about_corpus(name: str) -> None:
+    """What a built-in corpus is and under which licence it comes."""
+    about = next((c for c in list_corpora() if c.name == name), None)
+    if about:
+        st.caption(f"{about.description} {about.licence}")
+
+
+def data_titles() -> dict[str, str]:
+    """What each data set is called on a page: the person's own first, then the corpora with their counts."""
+    own = {name: f"{name} (yours)" for name in list_data_sets()}
+    return own | {c.name: f"{c.title} ({count(c.count, 'piece')}, built in)" for c in list_corpora()}

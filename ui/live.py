@@ -1,0 +1,132 @@
+"""A run as it is now: progress, curves, warnings and what can be done with it. All of it is read from disk."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from deepmusician.runs import Run, Status, list_runs
+from ui import cached, figures, router
+from ui.page import capital, sentences
+from ui.words import duration
+
+EVERY_SECONDS = 2.0
+WIDTH = 150  # pixels of a number
+NEW = "new"  # in the address: no run, but the form for one
+_SHOWN = "train.shown"
+COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "stopped": "orange"}
+
+
+def choose_run() -> Run | None:
+    """The run in the address, else the one at work; None for a new training. A choice among all where there are any."""
+    runs = {run.name: run for run in list_runs()}
+    wanted = st.query_params.get("run") or next((n for n, run in runs.items() if run.status().live), NEW)
+    if wanted not in (NEW, *runs):
+        st.warning(
+            f"There is no training called {wanted}; here are the ones there are.",
+            icon=":material/search_off:",
+        )
+        wanted = NEW
+    if not runs:
+        return None
+    st.session_state[_SHOWN] = wanted
+    st.selectbox(
+        "Training to show", (NEW, *runs), key=_SHOWN, on_change=_show_chosen,
+        format_func=lambda name: "A new training" if name == NEW else name,
+    )  # fmt: skip
+    st.query_params["run"] = wanted
+    return runs.get(wanted)
+
+
+def _show_chosen() -> None:
+    st.query_params["run"] = st.session_state[_SHOWN]
+
+
+def watch(run: Run) -> None:
+    """Show a run, again and again while it is at work; the page is run anew when that ends."""
+    live = run.status().live
+    st.fragment(_view, run_every=EVERY_SECONDS if live else None)(run, live)
+
+
+def _view(run: Run, was_live: bool) -> None:
+    with sentences():
+        status = run.status()
+        if was_live and not status.live:
+            st.rerun()  # the whole page: buttons change, and asking again stops
+        _headline(run, status)
+        _progress(status)
+        _numbers(run, status)
+        for warning in run.warnings():
+            st.warning(capital(warning), icon=":material/hearing:")
+        _curves(run)
+
+
+def _headline(run: Run, status: Status) -> None:
+    st.markdown(f"#### {run.name}  :{COLOURS.get(status.state, 'blue')}-badge[{status.state}]")
+    if status.message:
+        (st.error if status.state == "failed" else st.markdown)(capital(status.message))
+
+
+def _progress(status: Status) -> None:
+    if not status.n_epochs:
+        return
+    done = min(
+        (status.epoch + (status.batch / status.n_batches if status.n_batches else 0)) / status.n_epochs, 1.0
+    )
+    text = f"Epoch {status.epoch} of {status.n_epochs} done"
+    if status.live and status.n_batches:
+        text += f", step {status.batch} of {status.n_batches}"
+    st.progress(done, text)
+
+
+def _numbers(run: Run, status: Status) -> None:
+    history = run.metrics()
+    last = (history[-1].get("valid") or history[-1].get("train") or {}) if history else {}
+    cells: list[tuple[str, str, str]] = []
+    if status.live:
+        cells.append(("Time left", duration(status.seconds_left), "from the pace of the steps so far"))
+    if status.live and status.frames_per_second:
+        cells.append(("Frames a second", f"{status.frames_per_second:,.0f}", "how fast it trains"))
+    if last:
+        cells += [
+            ("Surprise", f"{last['nll']:.2f}", "nats a frame on held-out songs; lower is better"),
+            ("F1", f"{last['f1']:.2f}", "of the sounding keys on held-out songs; 1 is perfect"),
+            (
+                "Density",
+                f"{last['density']:.1f}",
+                f"keys sounding a frame; the songs have {last['data_density']:.1f}",
+            ),
+        ]
+    with st.container(horizontal=True):
+        for name, value, about in cells:
+            st.metric(name, value, help=about, width=WIDTH)
+
+
+def _curves(run: Run) -> None:
+    history = run.metrics()
+    if not history:
+        st.caption("The curves begin after the first epoch.")
+        return
+    baselines, dark = run.baselines(), figures.dark()
+    wide, narrow = (cached.curves(history, baselines, slim, dark) for slim in (False, True))
+    figures.show(f"Loss, surprise and density over {len(history)} epochs", wide, narrow)
+
+
+def actions(run: Run) -> None:
+    """What can be done with a run: stop it, resume it, compose with it, leave it for another."""
+    status = run.status()
+    with st.container(horizontal=True):
+        if status.live and st.button("Stop", icon=":material/stop:", disabled=run.stop_asked()):
+            run.stop()
+            st.toast("It saves its work and ends after the step under way.")
+        if status.state in ("stopped", "interrupted", "failed") and st.button(
+            "Resume", icon=":material/play_arrow:"
+        ):
+            run.resume()
+            st.rerun()
+        if run.checkpoint() and st.button(
+            "Compose with it", type="secondary" if status.live else "primary", icon=":material/music_note:"
+        ):
+            st.switch_page(router.COMPOSE, query_params={"model": f"run-{run.name}"})
+        if st.button("Another training", icon=":material/add:"):
+            st.query_params["run"] = NEW
+            st.rerun()

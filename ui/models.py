@@ -1,0 +1,63 @@
+"""The models one can compose with: those that come with the studio, and the runs that have a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from deepmusician.checkpoint import CARD, bundled, read_card
+from deepmusician.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained model: `id` stands in addresses, `title` on the page, `path` is its checkpoint folder."""
+
+    id: str
+    title: str
+    path: Path
+    card: dict[str, Any]
+
+    @property
+    def version(self) -> float:
+        """When its weights were written."""
+        return (self.path / CARD).stat().st_mtime
+
+    @property
+    def division(self) -> str:
+        """The length of its frames as a part of a whole note."""
+        return self.card.get("options", {}).get("division", "1/16")
+
+    def frames(self, bars: int, division: str | None = None) -> int:
+        """How many frames make `bars` bars of four beats."""
+        return round(bars / Fraction(division or self.division))
+
+
+def bundled_models() -> list[Model]:
+    """The models that come with the studio; a damaged one is left out."""
+    return [m for path in bundled() if (m := _model(path.name, path))]
+
+
+def run_models() -> list[Model]:
+    """The runs that have a checkpoint, newest first."""
+    from deepmusician.runs import list_runs
+
+    found = [(run.name, run.checkpoint()) for run in list_runs()]
+    return [
+        m for name, path in found if path and (m := _model(f"run-{name}", path, f"{name} (your training)"))
+    ]
+
+
+def all_models() -> dict[str, Model]:
+    """Every model by its id: the studio's own, then the person's."""
+    return {m.id: m for m in (*bundled_models(), *run_models())}
+
+
+def _model(id: str, path: Path, title: str = "") -> Model | None:
+    try:
+        card = read_card(path)
+    except CheckpointError:
+        return None
+    return Model(id, title or card.get("title") or path.name, path, card)

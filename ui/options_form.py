@@ -1,0 +1,130 @@
+"""A control for every option, built from the options' own tables: its range, its default and its help text."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import Field
+from typing import Any
+
+import streamlit as st
+
+LABELS = {
+    "n_epochs": "Epochs",
+    "batch_size": "Windows in a step",
+    "seq_len": "Frames in a window",
+    "stride": "Frames between windows",
+    "hidden_size": "Units in a GRU layer",
+    "num_layers": "Encoder layers",
+    "decoder_n_layers": "Decoder layers",
+    "classifier_size": "Units in the classifier",
+    "classifier_dropout": "Dropout in the classifier",
+    "gamma": "γ, focus on what is hard",
+    "alpha": "α, weight of sounding keys",
+    "teacher_forcing_ratio": "Teacher forcing",
+    "threshold": "Threshold",
+    "transpose": "Random transposition (semitones)",
+    "remove_zeros": "Leave out silent frames",
+    "division": "Length of a frame",
+    "valid_fraction": "Share of songs held out",
+    "accelerator": "Computed by",
+    "precision": "Number format",
+    "top_p": "Top-p",
+    "init": "Beginning",
+    "sampler": "How notes are chosen",
+    "tempo_bpm": "Tempo (beats a minute)",
+}
+DIVISIONS = {
+    "1/4": "1/4, crotchet",
+    "1/8": "1/8, quaver",
+    "1/12": "1/12, quaver triplet",
+    "1/16": "1/16, semiquaver",
+    "1/24": "1/24, semiquaver triplet",
+    "1/32": "1/32, demisemiquaver",
+}
+WIDE = 200  # a linear slider over more whole numbers than this cannot be set to the one that is meant
+
+
+def label(name: str) -> str:
+    """What an option is called on a page."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def help_text(field: Field) -> str:
+    """The option's help, and its flag on the command line."""
+    flag = next(iter(field.metadata["flags"]), "--" + field.name.replace("_", "-"))
+    text = field.metadata["help"]
+    return f"{text[:1].upper()}{text[1:]}. On the command line: `{flag}`"
+
+
+def stops(field: Field) -> tuple[Any, ...] | None:
+    """The values a slider stops at, or None where every value of the range is one. The default is among them."""
+    low, high, default = field.metadata["low"], field.metadata["high"], field.default
+    if field.name == "division":
+        return tuple(DIVISIONS) if default is not None else (None, *DIVISIONS)
+    if low is None:
+        return None
+    if default is None:
+        return (None, *_ladder(low, high))
+    whole = isinstance(default, int)
+    if field.metadata["log"] or (whole and high - low > WIDE and low > 0):
+        return tuple(sorted({*_ladder(low, high), default}))
+    return None
+
+
+def _ladder(low: float, high: float) -> list[float]:
+    """From `low` to `high`: doublings where both are powers of two, hundredths up to 1, else 1, 2, 3, 5, 10, ..."""
+    if isinstance(high, int) and high & (high - 1) == 0:
+        return [step for i in range(high.bit_length()) if (step := 2**i) >= low]
+    if low >= 0.001 and high <= 1:
+        return [round(i / 100, 2) for i in range(1, 100) if low <= i / 100 <= high]
+    decades = [m * 10.0**e for e in range(-9, 6) for m in (1, 2, 3, 5)]
+    kept = [float(f"{d:.1g}") for d in decades if low <= float(f"{d:.1g}") <= high]
+    return [int(d) for d in kept] if isinstance(high, int) else kept
+
+
+def control(field: Field, prefix: str, default: Any = dataclasses.MISSING) -> Any:
+    """Show the control of one option and return its value; `prefix` tells this form's controls from another's."""
+    value = field.default if default is dataclasses.MISSING else default
+    m, about = field.metadata, help_text(field)
+    common = {
+        "label": label(field.name),
+        "help": about,
+        "key": f"{prefix}.{field.name}",
+        "persist_state": "session",
+    }
+    if m["choices"]:
+        return st.segmented_control(options=m["choices"], default=value, required=True, **common)
+    if isinstance(field.default, bool):
+        return st.toggle(value=value, **common)
+    if field.name == "seed":
+        return st.number_input(min_value=m["low"], max_value=m["high"], value=value, step=1, **common)
+    steps = stops(field)
+    if steps:
+        return st.select_slider(options=steps, value=value, format_func=_shown(field), **common)
+    step = _step(field)
+    written = {"format": "%.0f"} if step == 1.0 else {}
+    return st.slider(min_value=m["low"], max_value=_most(field), value=value, step=step, **written, **common)
+
+
+def _shown(field: Field):  # noqa: ANN202  how a stop is written under its slider
+    words = DIVISIONS if field.name == "division" else {}
+    return lambda v: "automatic" if v is None else words.get(v) or (v if isinstance(v, str) else f"{v:g}")
+
+
+def _most(field: Field) -> float:
+    """The range's end; no more threads than the machine has."""
+    high = field.metadata["high"]
+    return min(high, os.cpu_count() or 1) if field.name == "threads" else high
+
+
+def _step(field: Field) -> float:
+    span = field.metadata["high"] - field.metadata["low"]
+    if isinstance(field.default, int):
+        return 1
+    return 0.01 if span <= 1 else 0.05 if span <= 10 else 1.0
+
+
+def group(kind: type, name: str, skip: tuple[str, ...] = ()) -> list[Field]:
+    """The options of one group of a table, in its order."""
+    return [f for f in dataclasses.fields(kind) if f.metadata["group"] == name and f.name not in skip]

@@ -1,0 +1,55 @@
+"""How every page begins, and how it says what went wrong: a sentence, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from deepmusician.errors import DeepMusicianError
+from ui import figures, keys, router
+
+_STYLE = """<style>
+.stMainBlockContainer {max-width: 84rem; padding-top: 4.5rem; padding-bottom: 4rem;}
+.dm-figure img {width: 100%; height: auto; display: block;}
+.dm-narrow {display: none !important;}
+@media (max-width: 640px) {
+  .dm-wide {display: none !important;}
+  .dm-narrow {display: block !important;}
+  .stMainBlockContainer {padding-left: 1rem; padding-right: 1rem;}
+}
+</style>"""
+_DARK_STYLE = """<style>
+/* white letters on the bright teal that a dark page needs would be hard to read */
+[data-testid^="stBaseButton-primary"] {color: #0b2522;}
+</style>"""
+
+
+def opening(title: str, lead: str) -> None:
+    """The guard and the heading of a page.
+
+    With a folder named pages/, Streamlit's older mechanism runs a page without app.py until the first session of a
+    server has reached st.navigation. Such a first request, a deep link, is sent through the router here.
+    """
+    if not keys.ROUTED.take():
+        router.configure()
+        router.navigation()  # turns the older mechanism off
+        st.rerun()
+    st.html(_STYLE + (_DARK_STYLE if figures.dark() else ""))
+    st.title(title, anchor=False)
+    st.markdown(lead)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Show an error the package raised on purpose as its sentence; any other error stays an error."""
+    try:
+        yield
+    except DeepMusicianError as error:
+        st.error(capital(str(error)), icon=":material/error:")
+
+
+def capital(text: str) -> str:
+    """The sentence with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
