@@ -161,7 +161,7 @@ def _silence(highest: float | None, threshold: float | None) -> str:
     if highest is not None and threshold is not None and highest < threshold:
         return (
             f"Nothing sounds: the highest probability {highest:.2f} is below the threshold {threshold:.2f}. "
-            "Lower the threshold, or train with the focal loss."
+            "Draw by sampling, go on from a piece, lower the threshold, or train with the focal loss."
         )
     return "Nothing sounds: the model has learnt silence. Train longer, or with the focal loss and a larger alpha."
 

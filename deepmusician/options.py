@@ -166,9 +166,9 @@ class GenerateOptions:
         "sample draws each key by its probability; threshold plays every key above a limit",
         choices=SAMPLERS,
     )
-    temperature: float = option(1.0, "below 1 plays safe, above 1 takes risks", low=0.05, high=3.0)
+    temperature: float = option(0.7, "below 1 plays safe, above 1 takes risks", low=0.05, high=3.0)
     top_p: float = option(
-        1.0,
+        0.8,
         "draw only from the likeliest keys that hold this share of the expected notes",
         low=0.05,
         high=1.0,

@@ -69,7 +69,7 @@ class _Session:
     def train_with_status(self, resume: bool) -> Status:
         """As `train`, with every end, good or bad, left in the run's status."""
         try:
-            with self._signals(), training_slot(self.run):
+            with self._signals(), training_slot(self.run, self._stopped):
                 return self.train(resume)
         except DeepMusicianError as error:
             self.say("failed", str(error))
@@ -80,7 +80,9 @@ class _Session:
 
     def train(self, resume: bool) -> Status:
         self.say("starting", "Reading the music.")
-        names, rolls = read_rolls(self.options, self.data)
+        names, rolls = read_rolls(self.options, self.data, self._on_read)
+        if self._stopped():
+            return self.say("stopped", "Stopped before the first epoch.")
         train, valid = split_songs(len(rolls), self.options.valid_fraction, self.options.seed)
         data = describe_data(self.options, names, rolls, valid)
         from deepmusician.training import Trainer, set_threads
@@ -161,6 +163,11 @@ class _Session:
     def _batches_done(self) -> int:
         return self.trainer.epoch * self.trainer.batches_per_epoch() + self.trainer.batch
 
+    def _on_read(self, done: int, total: int) -> None:
+        if time.monotonic() - self.written > STATUS_EVERY:
+            self.say("starting", f"Reading the music: {done} of {total} files.")
+            self.written = time.monotonic()
+
     def _on_batch(self, began: float, batch: int, n_batches: int, frames_per_second: float) -> None:
         done = self.trainer.epoch * n_batches + batch
         each = (time.monotonic() - began) / max(done - self.done_at_start, 1)
@@ -188,13 +195,15 @@ class _Session:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Let Ctrl-C and a polite kill end the training after the step under way, with everything saved."""
+        """Let Ctrl-C and a polite kill end the training after the step under way; a second one ends it at once."""
 
-        def ask(*_: object) -> None:
+        def ask(number: int, _: object) -> None:
             self.signalled = True
+            signal.signal(number, before[number])
 
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, ask) for number in numbers}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, ask)
         try:
             yield
         finally:

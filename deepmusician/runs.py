@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -242,14 +242,22 @@ def _spawn(run: Run) -> None:
         )
 
 
+def _max_runs() -> int:
+    """How many runs may train at once. Raises RunError where the setting is no number."""
+    text = os.environ.get(MAX_RUNS, "1")
+    if not text.isdigit() or int(text) < 1:
+        raise RunError(f"${MAX_RUNS} must be a whole number from 1, got {text!r}")
+    return int(text)
+
+
 @contextmanager
-def training_slot(run: Run) -> Iterator[None]:
-    """Wait for one of the slots in which runs train, telling so in the run's status; leaves on a stop request."""
-    slots = max(1, int(os.environ.get(MAX_RUNS, "1")))
+def training_slot(run: Run, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Wait for one of the slots in which runs train, telling so in the run's status; leaves when `stopped()`."""
+    slots = _max_runs()
     folder = runs_dir() / ".slots"
     folder.mkdir(exist_ok=True)
     n_epochs = run.options().n_epochs
-    while not run.stop_asked():
+    while not stopped():
         for i in range(slots):
             lock = FileLock(folder / f"{i}.lock")
             try:

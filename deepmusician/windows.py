@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepmusician.errors import LibraryError
-from deepmusician.library import DataSet, read_source
+from deepmusician.library import DataSet, Progress, read_source
 from deepmusician.notes import Song
 from deepmusician.options import TrainOptions
 from deepmusician.roll import KEYS, drop_silence, pack, parse_division, skyline, to_roll
@@ -69,9 +69,11 @@ def make_rolls(songs: Sequence[Song], division: str = "1/16", voices: str = "all
     return Rolls(np.concatenate(packed), np.array([len(p) for p in packed], np.int64))
 
 
-def read_rolls(options: TrainOptions, data: DataSet | None = None) -> tuple[tuple[str, ...], Rolls]:
+def read_rolls(
+    options: TrainOptions, data: DataSet | None = None, progress: Progress | None = None
+) -> tuple[tuple[str, ...], Rolls]:
     """The songs of `data`, else of `options.path`, by name and on the grid; those with no playable note left out."""
-    data = data or read_source(options.path)
+    data = data or read_source(options.path, progress)
     rolls = make_rolls(data.songs, options.division, options.voices, options.remove_zeros)
     kept = np.nonzero(rolls.lengths)[0]
     return tuple(data.names[i] for i in kept), Rolls(rolls.packed, rolls.lengths[kept])
