@@ -104,7 +104,7 @@ def _read_file(label: str, get: Callable[[], bytes | Path]) -> list[Entry]:
     try:
         songs = read_songs(get(), label)
     except (MidiError, LibraryError) as error:
-        return [Entry.refused(label, str(error))]
+        return [Entry.refused(label, str(error).removeprefix(f"{label}: "))]  # an entry has its name already
     except OSError as error:
         return [Entry.refused(label, f"it cannot be read ({error.strerror or error})")]
     if len(songs) == 1:

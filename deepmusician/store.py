@@ -113,11 +113,11 @@ def _record(entry: Entry, offset: int) -> dict:
     return record | {
         "offset": offset,
         "count": len(song),
-        "ticks_per_beat": song.ticks_per_beat,
+        "ticks_per_beat": int(song.ticks_per_beat),  # a reader may have left numpy's number
         "tempos": song.tempos.tolist(),
         "meters": song.meters.tolist(),
         "keys": song.keys.tolist(),
-        "tracks": [[track.name, track.program, track.drum] for track in song.tracks],
+        "tracks": [[track.name, int(track.program), bool(track.drum)] for track in song.tracks],
         "title": song.title,
         "repairs": song.repairs,
     }
