@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from deepmusician.corpora import CORPORA, load_corpus_entries
 from deepmusician.errors import LibraryError, MidiError
+from deepmusician.formats import read_songs
 from deepmusician.store import DataSet, Entry, read_entries, write_entries
 from deepmusician.workspace import workspace
 
@@ -98,13 +99,11 @@ def _read_files(files: Sequence[File], name: str, progress: Progress | None) -> 
 
 
 def _read_file(label: str, get: Callable[[], bytes | Path]) -> list[Entry]:
-    from deepmusician.formats import read_songs
-
     label = _printable(label)
     try:
         songs = read_songs(get(), label)
     except (MidiError, LibraryError) as error:
-        return [Entry.refused(label, str(error).removeprefix(f"{label}: "))]  # an entry has its name already
+        return [Entry.refused(label, str(error))]
     except OSError as error:
         return [Entry.refused(label, f"it cannot be read ({error.strerror or error})")]
     if len(songs) == 1:
