@@ -261,8 +261,10 @@ def _whole_epochs(ax: Axes, epochs: int) -> None:
 
 
 def _legend(ax: Axes, palette: Palette) -> Axes:
+    """Below the axes, where no line can run through it."""
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize=8, labelcolor=palette.ink)
+        box = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2}
+        ax.legend(frameon=False, fontsize=8, labelcolor=palette.ink, **box)
     return ax
 
 

@@ -1,14 +1,16 @@
 """Library: bring music in, see what was read of it, look at it and listen."""
 
+from pathlib import PurePath
+
 import streamlit as st
 
-from ui import cached, keys, router
+from ui import cached, describe, keys, router
 from ui.library_form import about_corpus, add_music, choose_data
-from ui.page import capital, opening
+from ui.page import opening
 from ui.player import player
 from ui.words import count
 
-WIDTH = 110  # pixels: three numbers stand side by side on a telephone
+SAID = 2  # refused files that are told of beside the table
 
 opening(
     "Library",
@@ -34,9 +36,9 @@ cells = (
     ("Repaired", totals["repaired"], "something was mended on reading; the table says what"),
     ("Refused", totals["refused"], "could not be read; the table says why"),
 )
-with st.container(horizontal=True):
+with st.container(horizontal=True, gap="large"):
     for title, number, about in cells:
-        st.metric(title, f"{number:,.0f}", help=about or None, width=WIDTH)
+        st.metric(title, f"{number:,.0f}", help=about or None, width="content")
 
 st.dataframe(
     shelved.rows,
@@ -58,15 +60,19 @@ st.dataframe(
         "remark": st.column_config.TextColumn("Remark", width="large"),
     },
 )
-for entry in data.entries:
-    if entry.status == "refused" and totals["refused"] <= 3:
-        st.warning(f"{entry.name} was refused: {capital(entry.reason)}", icon=":material/block:")
+refused = [entry for entry in data.entries if entry.status == "refused"]
+for entry in refused[:SAID]:
+    st.warning(f"{entry.name} was refused: {describe.remark(entry)}.", icon=":material/block:")
+if len(refused) > SAID:
+    st.markdown(
+        f"… and {count(len(refused) - SAID, 'more file', 'more files')}; they stand first in the table."
+    )
 
 st.subheader("Look and listen", anchor=False)
 place = st.selectbox(
     "Piece", range(len(data.songs)), format_func=lambda i: data.names[i], key=f"piece.{name}"
 )
-player(data.songs[place], data.names[place], "library", listen=False)
+player(data.songs[place], PurePath(data.names[place]).stem, "library", listen=False)
 
 st.divider()
 st.markdown(f"**Next:** train a model on {count(len(data.songs), 'piece')}.")

@@ -6,7 +6,7 @@ from deepmusician.options import TrainOptions
 from deepmusician.runs import start_run
 from ui import cached, figures
 from ui.library_form import choose_data
-from ui.live import actions, choose_run, watch
+from ui.live import choose_run, watch
 from ui.options_form import control, group
 from ui.page import opening
 from ui.words import focal_sentence
@@ -19,7 +19,6 @@ opening("Train", "Choose what to learn from, press start, and watch. It goes on 
 shown = choose_run()
 if shown:
     watch(shown)
-    actions(shown)
     st.stop()
 
 # ---- form

@@ -229,8 +229,8 @@ def test_a_broken_file_among_good_ones_is_refused_in_the_table_with_its_reason()
     app = upload(open_page(LIBRARY), [*tunes(2), ("broken.mid", b"this is not MIDI", MIDI)], "some")
     assert "1 refused" in texts(app.success)
     assert "broken.mid was refused" in texts(app.warning)
-    last = app.dataframe[0].value.iloc[-1]
-    assert last["read"] == "refused" and last["remark"]
+    first = app.dataframe[0].value.iloc[0]
+    assert first["read"] == "refused" and first["remark"]
     assert {m.label: m.value for m in app.metric}["Refused"] == "1"
 
 

@@ -176,7 +176,7 @@ def upload(page, files):
     page.get_by_label("Keep as").fill("my tunes")
     page.get_by_role("button", name="Add to the library").click()
     page.get_by_text("4 pieces kept as “my tunes”").wait_for()
-    page.get_by_role("img", name="Piano roll of tune-0.mid").first.wait_for()
+    page.get_by_role("img", name="Piano roll of tune-0").first.wait_for()
 
 
 def train_tiny(page):

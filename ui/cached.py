@@ -20,6 +20,7 @@ from ui import describe, figures
 if TYPE_CHECKING:
     from deepmusician.generation import Composition
     from deepmusician.library import DataSet
+    from deepmusician.render import Audio
 
 KEPT_DATA_SETS = 6
 
@@ -95,12 +96,19 @@ def midi(song: Song) -> bytes:
     return write_midi(song)
 
 
-@st.cache_data(max_entries=12, show_spinner=False, hash_funcs={Song: fingerprint})
+@st.cache_resource(max_entries=1, show_spinner=False, hash_funcs={Song: fingerprint})  # 20 MB a minute
+def _audio(song: Song) -> Audio:
+    from deepmusician.render import render
+
+    return render(song)
+
+
+@st.cache_data(max_entries=6, show_spinner=False, hash_funcs={Song: fingerprint})  # a minute of WAV is 10 MB
 def sound(song: Song, kind: str) -> bytes:
     """The song as a "wav" or "mp3" file. Raises RenderError where no sound can be made."""
-    from deepmusician.render import encode, render
+    from deepmusician.render import encode
 
-    return encode(render(song), kind)
+    return encode(_audio(song), kind)
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -130,7 +138,7 @@ def focal_pictures(loss: str, alpha: float, gamma: float, dark: bool) -> tuple[b
     def draw(axes: Any, palette: Any) -> None:
         plot_focal(alpha, gamma, axes[0], loss, palette)
 
-    return figures.draw_png(draw, 5.4, 3.2, dark), figures.draw_png(draw, 4.0, 3.0, dark)
+    return figures.draw_png(draw, 5.4, 3.4, dark), figures.draw_png(draw, 4.0, 3.3, dark)
 
 
 @st.cache_data(max_entries=40, show_spinner=False)
@@ -138,7 +146,7 @@ def curves(history: list[dict], baselines: dict, narrow: bool, dark: bool) -> by
     """Loss, likelihood and density of each epoch as PNG: side by side, or below one another where it is narrow."""
     from deepmusician.plots import plot_loss_curves
 
-    width, height, rows, columns = (4.2, 7.8, 3, 1) if narrow else (11, 3.2, 1, 3)
+    width, height, rows, columns = (4.2, 8.6, 3, 1) if narrow else (11, 3.5, 1, 3)
     draw = lambda axes, palette: plot_loss_curves(history, axes, baselines, palette)  # noqa: E731
     return figures.draw_png(draw, width, height, dark, rows, columns)
 

@@ -10,7 +10,8 @@ from ui import cached, keys
 from ui.library_form import KINDS, data_titles
 from ui.models import Model, all_models
 
-OWN, FILE, LIBRARY = "one the model kept", "a file of mine", "a piece of the library"
+_MODEL = "compose.model"
+OWN, FILE, LIBRARY = "a held-out piece", "a file of mine", "a piece of the library"
 
 
 def choose_model() -> Model | None:
@@ -18,20 +19,25 @@ def choose_model() -> Model | None:
     models = all_models()
     if not models:
         return None
-    ids = list(models)
-    wanted = st.query_params.get("model")
+    wanted = st.query_params.get("model") or keys.MODEL.get()
     if wanted and wanted not in models:
         st.warning(
             f"There is no model called {wanted}; here are the ones there are.", icon=":material/search_off:"
         )
-    index = ids.index(wanted) if wanted in models else 0
-    chosen = models[
-        st.selectbox("Model", ids, index, format_func=lambda i: models[i].title, key="compose.model")
-    ]
-    st.query_params["model"] = chosen.id
+    _choose(wanted if wanted in models else next(iter(models)))
+    st.selectbox(
+        "Model", list(models), format_func=lambda i: models[i].title, key=_MODEL,
+        on_change=lambda: _choose(st.session_state[_MODEL]),
+    )  # fmt: skip
+    chosen = models[keys.MODEL.get()]
     if about := chosen.card.get("description"):
         st.caption(about)
     return chosen
+
+
+def _choose(model: str) -> None:
+    keys.MODEL.set(model)
+    st.query_params["model"] = st.session_state[_MODEL] = model
 
 
 def choose_prime() -> Song | None:

@@ -64,7 +64,12 @@ def row(entry: Entry) -> dict[str, Any]:
     line: dict[str, Any] = {"piece": entry.name, "read": entry.status}
     if entry.song is not None:
         line |= _numbers(entry.song)
-    return line | {"remark": entry.reason}
+    return line | {"remark": remark(entry)}
+
+
+def remark(entry: Entry) -> str:
+    """Why a piece was repaired or refused; its name, which many reasons begin with, stands beside it already."""
+    return entry.reason.removeprefix(f"{entry.name}: ")
 
 
 def _numbers(song: Song) -> dict[str, Any]:
@@ -79,8 +84,9 @@ def _numbers(song: Song) -> dict[str, Any]:
 
 
 def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The library's table."""
-    return [row(entry) for entry in entries]
+    """The library's table; what was refused or repaired comes first, so that it is seen."""
+    order = ("refused", "repaired", "kept")
+    return [row(entry) for entry in sorted(entries, key=lambda entry: order.index(entry.status))]
 
 
 def totals(data: DataSet) -> dict[str, float]:

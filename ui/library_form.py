@@ -9,7 +9,7 @@ import streamlit as st
 from deepmusician.corpora import CORPORA, list_corpora
 from deepmusician.formats import SUFFIXES
 from deepmusician.library import list_data_sets, read_uploads, save_data_set
-from ui import cached, keys
+from ui import cached, describe, keys
 from ui.page import sentences
 from ui.words import count
 
@@ -52,7 +52,7 @@ def _keep(files: list[tuple[str, bytes]], name: str) -> None:
         data = read_uploads(files, name, progress)
     if not data.songs:
         for entry in data.entries:
-            st.error(f"{entry.name} could not be read: {entry.reason}", icon=":material/error:")
+            st.error(f"{entry.name} could not be read: {describe.remark(entry)}.", icon=":material/error:")
         return
     save_data_set(data, name)
     cached.forget(name)
@@ -73,35 +73,26 @@ def free_name(stem: str) -> str:
 
 
 def choose(name: str) -> None:
-    """Make `name` the data set that the pages look at."""
+    """Make `name` the data set that the pages look at; the address holds it."""
     keys.DATA.set(name)
     st.query_params["data"] = name
-    for widget in ("library.data", "train.data"):
-        st.session_state.pop(widget, None)
 
 
 def choose_data(label: str, key: str, default: str | None = None) -> str | None:
-    """A choice among the person's data sets and the built-in corpora; the address holds what was chosen.
+    """A choice among the person's data sets and the built-in corpora.
 
     Before anything was chosen it is the person's first data set, else `default`; None where there is neither.
     """
     titles = data_titles()
-    names = list(titles)
-    first = names[0] if list_data_sets() else default
-    wanted = next((n for n in (st.query_params.get("data"), keys.DATA.get(), first) if n in names), None)
-    index = names.index(wanted) if wanted else None
-    name = st.selectbox(
-        label,
-        names,
-        index=index,
-        format_func=titles.__getitem__,
-        key=key,
-        placeholder="your data sets and corpora",
-    )
-    if name:
-        keys.DATA.set(name)
-        st.query_params["data"] = name
-    return name
+    first = next(iter(titles)) if list_data_sets() else default
+    wanted = next((n for n in (st.query_params.get("data"), keys.DATA.get(), first) if n in titles), None)
+    if wanted:
+        choose(wanted)
+        st.session_state[key] = wanted  # not `index`: the browser would keep showing what was chosen before
+    return st.selectbox(
+        label, list(titles), index=None, format_func=titles.__getitem__, key=key,
+        on_change=lambda: choose(st.session_state[key]), placeholder="your data sets and corpora",
+    )  # fmt: skip
 
 
 def about_corpus(name: str) -> None:

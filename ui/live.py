@@ -1,16 +1,17 @@
-"""A run as it is now: progress, curves, warnings and what can be done with it. All of it is read from disk."""
+"""A run as it is now: progress, curves, warnings, and what can be done with it. All of it is read from disk."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import streamlit as st
 
 from deepmusician.runs import Run, Status, list_runs
 from ui import cached, figures, router
 from ui.page import capital, sentences
-from ui.words import duration
+from ui.words import count, duration
 
 EVERY_SECONDS = 2.0
-WIDTH = 150  # pixels of a number
 NEW = "new"  # in the address: no run, but the form for one
 _SHOWN = "train.shown"
 COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "stopped": "orange"}
@@ -58,11 +59,12 @@ def _view(run: Run, was_live: bool) -> None:
         for warning in run.warnings():
             st.warning(capital(warning), icon=":material/hearing:")
         _curves(run)
+        _actions(run, status)
 
 
 def _headline(run: Run, status: Status) -> None:
     st.markdown(f"#### {run.name}  :{COLOURS.get(status.state, 'blue')}-badge[{status.state}]")
-    if status.message:
+    if status.message and status.state != "training":  # the progress bar says it better
         (st.error if status.state == "failed" else st.markdown)(capital(status.message))
 
 
@@ -72,9 +74,9 @@ def _progress(status: Status) -> None:
     done = min(
         (status.epoch + (status.batch / status.n_batches if status.n_batches else 0)) / status.n_epochs, 1.0
     )
-    text = f"Epoch {status.epoch} of {status.n_epochs} done"
-    if status.live and status.n_batches:
-        text += f", step {status.batch} of {status.n_batches}"
+    text = f"{status.epoch} of {count(status.n_epochs, 'epoch')} done"
+    if status.state == "training":
+        text = f"Epoch {status.epoch + 1} of {status.n_epochs}, step {status.batch} of {status.n_batches}"
     st.progress(done, text)
 
 
@@ -96,9 +98,9 @@ def _numbers(run: Run, status: Status) -> None:
                 f"keys sounding a frame; the songs have {last['data_density']:.1f}",
             ),
         ]
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, gap="large"):
         for name, value, about in cells:
-            st.metric(name, value, help=about, width=WIDTH)
+            st.metric(name, value, help=about, width="content")
 
 
 def _curves(run: Run) -> None:
@@ -111,22 +113,24 @@ def _curves(run: Run) -> None:
     figures.show(f"Loss, surprise and density over {len(history)} epochs", wide, narrow)
 
 
-def actions(run: Run) -> None:
+def _actions(run: Run, status: Status) -> None:
     """What can be done with a run: stop it, resume it, compose with it, leave it for another."""
-    status = run.status()
     with st.container(horizontal=True):
-        if status.live and st.button("Stop", icon=":material/stop:", disabled=run.stop_asked()):
+        if status.live and _button("Stop", ":material/stop:", run, disabled=run.stop_asked()):
             run.stop()
             st.toast("It saves its work and ends after the step under way.")
-        if status.state in ("stopped", "interrupted", "failed") and st.button(
-            "Resume", icon=":material/play_arrow:"
+        if status.state in ("stopped", "interrupted", "failed") and _button(
+            "Resume", ":material/play_arrow:", run
         ):
             run.resume()
             st.rerun()
-        if run.checkpoint() and st.button(
-            "Compose with it", type="secondary" if status.live else "primary", icon=":material/music_note:"
-        ):
+        if run.checkpoint() and _button("Compose with it", ":material/music_note:", run, type="primary"):
             st.switch_page(router.COMPOSE, query_params={"model": f"run-{run.name}"})
-        if st.button("Another training", icon=":material/add:"):
+        if _button("Another training", ":material/add:", run):
             st.query_params["run"] = NEW
             st.rerun()
+
+
+def _button(label: str, icon: str, run: Run, **look: Any) -> bool:
+    """A button that stays the same one while the page is drawn anew, so that no click is lost."""
+    return st.button(label, icon=icon, key=f"{label}.{run.name}", **look)
