@@ -14,10 +14,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from deepmusician import __version__
-from deepmusician.errors import DeepMusicianError, OptionError, RunError
+from deepmusician.errors import DeepMusicianError, OptionError
 from deepmusician.options import GenerateOptions, TrainOptions, from_dict
 from deepmusician.runs import QUIET_THREADS
 
@@ -41,9 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="deepmusician",
         description="Train a small music model on your own MIDI, compose with it, find out how good it is.",
     )
@@ -117,8 +124,11 @@ def train(args: argparse.Namespace) -> int:
     else:
         options, data = _train_options(args)
         run = runs.new_run(options, args.run)
-    from deepmusician.runner import train_run
+    from deepmusician.runner import process_rank, train_run
 
+    if process_rank() > 0:  # one of several processes, of which the first speaks
+        train_run(run, resume=args.resume, data=data)
+        return 0
     with _TrainProgress(run) as progress:
         status = train_run(run, progress, args.resume, data)
     print(f"{run.name}: {status.message}")
@@ -158,7 +168,7 @@ def _resumed(args: argparse.Namespace) -> Any:
             f"a resumed run keeps its options, so --{changed[0].replace('_', '-')} cannot change; start a new run"
         )
     if run.is_locked():
-        raise RunError(f"run {run.name} is already training")
+        return run  # train_run says that it is training already; of several processes the first holds the lock
     if "n_epochs" in given:
         run.write_options(dataclasses.replace(run.options(), n_epochs=given["n_epochs"]))
     (run.path / "stop").unlink(missing_ok=True)

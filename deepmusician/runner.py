@@ -47,7 +47,7 @@ def train_run(
     With `resume` it goes on from its last checkpoint. `data` spares reading the music again. Raises RunError where
     another process trains it.
     """
-    if _rank() > 0:
+    if process_rank() > 0:
         return _Session(run, on_status, data, writes=False).train(resume)
     try:
         with run.lock().acquire(timeout=5):
@@ -249,6 +249,6 @@ def prune(run: Run) -> None:
         shutil.rmtree(path)
 
 
-def _rank() -> int:
+def process_rank() -> int:
     """Which of several processes this is, as launchers tell it."""
     return int(os.environ.get("RANK", "0"))

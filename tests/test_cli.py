@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from deepmusician.formats import read_song
 
 from deepmusician.cli import main
+from deepmusician.formats import read_song
 from deepmusician.render import sound_problem
 
 SMALL = ["--hidden-size", "24", "--classifier-size", "24", "-l", "1", "-d", "1", "-s", "8", "-b", "8"]
@@ -111,6 +111,23 @@ def test_runs_are_listed(trained, capsys):
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(capsys, argv, message):
     assert message in one_line(capsys, *argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "-e", "many"], "argument -e/--n-epochs: invalid int value: 'many'; see deepmusician train --help"),
+        (["train", "-c", "mse"], "invalid choice: 'mse'"),
+        (["sing"], "invalid choice: 'sing'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_misspelt_command_is_one_line_and_exit_code_2(capsys, argv, message):
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 def test_an_empty_folder_and_a_broken_file_are_one_line(capsys, tmp_path):
