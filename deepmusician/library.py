@@ -13,11 +13,11 @@ import os
 import re
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from deepmusician.corpora import CORPORA, load_corpus_entries
@@ -187,6 +187,11 @@ def _refusing(reason: str) -> Callable[[], bytes]:
 # ---- archives
 
 
+# what zipfile raises over damaged bytes
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the kinds that zipfile inflates no further than asked
+
+
 class _Archive:
     """A zip whose inflated bytes are counted against one budget over all its members."""
 
@@ -210,9 +215,7 @@ class _Archive:
                             f"its archive inflates to more than {MAX_ZIP_BYTES // 1_000_000} MB; give a smaller one"
                         )
                     content.write(chunk)
-        except RuntimeError as error:  # how zipfile says that a password is needed
-            raise LibraryError("it is encrypted; unpack the archive first") from error
-        except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError) as error:
+        except _ZIP_ERRORS as error:
             raise LibraryError(f"it is damaged within the archive ({error})") from error
         return content.getvalue()
 
@@ -223,6 +226,10 @@ def _check_member(info: zipfile.ZipInfo) -> None:
         raise LibraryError("its path leads out of the archive; pack it again without")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise LibraryError("it is a link, not a file; pack what it points to")
+    if info.flag_bits & 1:
+        raise LibraryError("it is encrypted; unpack the archive first")
+    if info.compress_type not in _BOUNDED:
+        raise LibraryError("it is compressed in an unusual way; pack the archive again as plain zip")
     if _is_zip(info.filename):
         raise LibraryError("it is an archive within an archive; unpack it first")
 
@@ -231,7 +238,7 @@ def _files_in_zip(label: str, source: Path | BytesIO) -> list[File]:
     """The files in an archive, or the archive itself as one file that is refused."""
     try:
         archive = _Archive(source)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+    except _ZIP_ERRORS as error:
         return [(label, _refusing(f"it is not a readable zip archive ({error})"))]
     members = archive.members()
     if not members:

@@ -6,6 +6,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deepmusician import library
 from deepmusician.errors import LibraryError
@@ -241,6 +243,28 @@ def test_damaged_member_is_refused_and_the_rest_is_read():
 def test_file_that_only_calls_itself_zip_is_refused(content):
     (entry,) = read_uploads([("z.zip", content)]).entries
     assert "not a readable zip" in entry.reason
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_archive_with_any_bytes_changed_never_raises(data):
+    content = bytearray(zipped([("a.mid", midi(60)), ("b.mid", midi(62))]))
+    places = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255))
+    for place, value in data.draw(st.lists(places, min_size=1, max_size=4)):
+        content[place] = value
+    cut = data.draw(st.integers(0, len(content)))
+    for damaged in (content, content[:cut], content[cut:]):
+        for entry in read_uploads([("z.zip", bytes(damaged))]).entries:
+            assert (entry.song is None) == (entry.status == "refused")
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compression_that_cannot_be_bounded_is_refused(kind):
+    target = BytesIO()
+    with zipfile.ZipFile(target, "w", kind) as archive:
+        archive.writestr("a.mid", midi())
+    (entry,) = read_uploads([("z.zip", target.getvalue())]).entries
+    assert "compressed in an unusual way" in entry.reason
 
 
 def test_empty_zip_is_refused():
