@@ -13,13 +13,14 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
+import math
 import os
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # pieces done, pieces in all
 
 MAX_WORKERS = 2  # leaves a small machine able to do something else
+_BLOCK = 100  # pieces; what is lost at most by each worker when a conversion is broken off
 _HEAD_BYTES = 30_000  # of a score; its part list comes after page layout and credits
 _SCORE_NAME = re.compile(r"^(?!META-INF/).*xml$")
 _CONVERSION = 1  # raise it when songs come out differently, and every cache is made anew
@@ -130,8 +132,8 @@ CORPORA: dict[str, Collection] = {
     ),
     "nottingham": Collection(
         "Nottingham",
-        "The two reels of the Nottingham Music Database that music21 holds.",
-        f"{_BY_THE_ENCODERS[0].upper()}{_BY_THE_ENCODERS[1:]}.",
+        "All that music21 holds of it: two reels, one melody each.",
+        f"From the Nottingham Music Database; {_BY_THE_ENCODERS}.",
         ("nottingham-dataset/*.abc",),
     ),
 }
@@ -236,14 +238,16 @@ def load_corpus_entries(name: str, progress: Progress | None = None) -> tuple[En
     """As `load_corpus`, with the pieces that could not be converted as refused entries."""
     folder = _cache_folder(name)
     with FileLock(folder.with_name(f".{folder.name}.lock")):  # two may ask at once; one converts
-        if not folder.exists():
-            write_entries(folder, _convert(name, progress))
         try:
             return read_entries(folder)
         except LibraryError as error:
-            log.warning("%s; converting it again", error)
-            write_entries(folder, _convert(name, progress))
-            return read_entries(folder)
+            if folder.exists():
+                log.warning("%s; converting it again", error)
+        parts = folder.with_name(f".{folder.name}.parts")
+        entries = _convert(name, parts, progress)
+        write_entries(folder, entries)
+        shutil.rmtree(parts)
+        return tuple(entries)
 
 
 def _cache_folder(name: str) -> Path:
@@ -253,64 +257,60 @@ def _cache_folder(name: str) -> Path:
     return home / f"{name}-music21-{importlib.metadata.version('music21')}-{_CONVERSION}"
 
 
-# ---- converting
+# ---- converting: workers write blocks of pieces under `parts`, so that a conversion broken off goes on from there
 
 
-def _convert(name: str, progress: Progress | None) -> list[Entry]:
+def _convert(name: str, parts: Path, progress: Progress | None) -> list[Entry]:
     pieces = pieces_of(name)
     if not pieces:
         raise LibraryError("music21 is installed without its corpus; install it again: pip install music21")
-    workers = min(MAX_WORKERS, os.cpu_count() or 1, len(pieces))
-    with tempfile.TemporaryDirectory() as folder:
-        shares = [Path(folder, str(i)) for i in range(workers)]
-        _run_workers(name, shares, len(pieces), progress)
-        parts = [read_entries(share) for share in shares]
-    entries = [parts[i % workers][i // workers] for i in range(len(pieces))]
-    refused = sum(entry.status == "refused" for entry in entries)
-    log.info("converted %s: %d pieces, %d refused", name, len(entries), refused)
+    parts.mkdir(exist_ok=True)
+    _run_workers(name, parts, len(pieces), progress)
+    count = _block_count(len(pieces))
+    blocks = [read_entries(parts / str(block)) for block in range(count)]
+    entries = [blocks[i % count][i // count] for i in range(len(pieces))]
+    log.info("converted %s: %d of %d pieces", name, sum(e.song is not None for e in entries), len(entries))
     return entries
 
 
-def _run_workers(name: str, shares: Sequence[Path], total: int, progress: Progress | None) -> None:
-    """Let each worker convert every n-th piece. They write a line for every piece into one pipe.
+def _block_count(pieces: int) -> int:
+    """Block b of n holds every n-th piece from b on; each worker gets as many blocks as the other."""
+    return MAX_WORKERS * math.ceil(pieces / _BLOCK / MAX_WORKERS)
+
+
+def _run_workers(name: str, parts: Path, total: int, progress: Progress | None) -> None:
+    """Convert all blocks. The workers write a line for every piece into one pipe.
 
     Not a process pool: its workers would import __main__, which is the whole app when a page asks for a corpus.
     """
+    count = min(MAX_WORKERS, os.cpu_count() or 1)
     reading, writing = os.pipe()
     workers: list[subprocess.Popen] = []
     try:
         with os.fdopen(writing, "wb") as pipe:
-            for i, share in enumerate(shares):
-                workers.append(_start_worker(name, i, len(shares), share, pipe.fileno()))
+            for first in range(count):
+                arguments = [name, str(parts), str(first), str(count)]
+                workers.append(_start_worker(arguments, parts / f"{first}.log", pipe.fileno()))
         with os.fdopen(reading, "rb", buffering=0) as lines:
             for done, _ in enumerate(lines, 1):
                 if progress:
                     progress(done, total)
-        for worker, share in zip(workers, shares, strict=True):
+        for first, worker in enumerate(workers):
             if worker.wait():
-                raise LibraryError(f"converting {name} failed: {_last_line(_log_of(share))}")
+                raise LibraryError(f"converting {name} failed: {_last_line(parts / f'{first}.log')}")
     finally:
         for worker in workers:  # after an interruption
             worker.kill()
             worker.wait()
 
 
-def _start_worker(name: str, first: int, step: int, share: Path, pipe: int) -> subprocess.Popen:
+def _start_worker(arguments: list[str], errors: Path, pipe: int) -> subprocess.Popen:
     package_home = str(Path(__file__).resolve().parent.parent)  # the studio also runs uninstalled
     search = os.pathsep.join(filter(None, [package_home, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", __name__, name, str(first), str(step), str(share)]
-    with _log_of(share).open("wb") as errors:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=errors,
-            env=os.environ | {"PYTHONPATH": search},
-        )
-
-
-def _log_of(share: Path) -> Path:
-    return share.with_suffix(".log")
+    command = [sys.executable, "-m", __name__, *arguments]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": pipe}
+    with errors.open("wb") as stream:
+        return subprocess.Popen(command, stderr=stream, env=os.environ | {"PYTHONPATH": search}, **streams)
 
 
 def _last_line(file: Path) -> str:
@@ -318,15 +318,21 @@ def _last_line(file: Path) -> str:
     return lines[-1] if lines else "its process was ended"
 
 
-def _work(name: str, first: int, step: int, share: Path) -> None:
-    """What a worker process does: convert its pieces, and say a word after each."""
+def _work(name: str, parts: Path, first: int, step: int) -> None:
+    """What a worker process does: convert its blocks, and say a word after each piece."""
     told = sys.stdout
-    entries = []
+    pieces = pieces_of(name)
+    count = _block_count(len(pieces))
     with redirect_stdout(sys.stderr):  # music21 likes to print
-        for piece in pieces_of(name)[first::step]:
-            entries.append(convert_piece(piece))
-            print(piece.name.encode("unicode_escape").decode(), file=told, flush=True)
-    write_entries(share, entries)
+        for block in range(first, count, step):
+            if (parts / str(block)).exists():
+                print("\n" * len(pieces[block::count]), end="", file=told, flush=True)
+                continue
+            entries = []
+            for piece in pieces[block::count]:
+                entries.append(convert_piece(piece))
+                print(file=told, flush=True)
+            write_entries(parts / str(block), entries)
 
 
 def convert_piece(piece: Piece) -> Entry:
@@ -341,4 +347,4 @@ def convert_piece(piece: Piece) -> Entry:
 
 
 if __name__ == "__main__":
-    _work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    _work(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

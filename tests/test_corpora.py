@@ -154,7 +154,7 @@ def test_damaged_cache_is_made_anew(converted, monkeypatch):
 
 def test_pieces_that_fail_are_reported_and_the_rest_is_loaded(monkeypatch):
     good, bad = convert_piece(pieces_of("nottingham")[0]), corpora.Entry.refused("bad", "it is torn")
-    monkeypatch.setattr(corpora, "_convert", lambda name, progress: [good, bad])
+    monkeypatch.setattr(corpora, "_convert", lambda name, parts, progress: parts.mkdir() or [good, bad])
     data = read_source("nottingham")
     assert data.names == (good.name,)
     assert [entry.reason for entry in data.entries if entry.status == "refused"] == ["it is torn"]
@@ -164,7 +164,7 @@ def test_worker_that_dies_says_why_and_leaves_no_cache(home, monkeypatch):
     monkeypatch.setattr(corpora.sys, "executable", "/bin/false")
     with pytest.raises(LibraryError, match="converting nottingham failed: its process was ended"):
         load_corpus("nottingham")
-    assert not [path for path in (home / "cache" / "corpora").iterdir() if path.is_dir()]
+    assert not list((home / "cache" / "corpora").glob("nottingham*"))
 
 
 def test_interrupted_conversion_ends_its_workers(home):
@@ -173,7 +173,21 @@ def test_interrupted_conversion_ends_its_workers(home):
 
     with pytest.raises(KeyboardInterrupt):
         load_corpus("nottingham", progress=stop)
-    assert not [path for path in (home / "cache" / "corpora").iterdir() if path.is_dir()]
+    assert not list((home / "cache" / "corpora").glob("nottingham*"))
+
+
+def test_conversion_broken_off_goes_on_where_it_was(home):
+    done_before = corpora.Entry.of("as it was", convert_piece(pieces_of("nottingham")[0]).song)
+    folder = corpora._cache_folder("nottingham")
+    parts = folder.with_name(f".{folder.name}.parts")
+    corpora.write_entries(parts / "0", [done_before])
+    told = []
+    songs = load_corpus("nottingham", progress=lambda *at: told.append(at))
+    assert [name for name, _ in songs] == ["as it was", "reelsa-c/81 Little Czech Number"]
+    assert told == [(1, 2), (2, 2)]
+    assert [path.name[:10] for path in (home / "cache" / "corpora").iterdir() if path.is_dir()] == [
+        "nottingham"
+    ]
 
 
 def test_unknown_corpus_is_refused_with_the_known_ones():
