@@ -60,9 +60,9 @@ def read_source(source: str | Path, progress: Progress | None = None) -> DataSet
     What is on disk comes before a corpus or data set of the same name. Raises LibraryError where there is nothing
     of that name, or nothing in it can be read.
     """
-    path = Path(source).expanduser()
-    if path.exists():
-        data = _read_files(_files_under(path), path.resolve().name, progress)
+    path = os.path.expanduser(source)
+    if os.path.exists(path):  # unlike Path.exists, no error for a name too long or a folder closed to us
+        data = _read_files(_files_under(Path(path)), Path(path).resolve().name, progress)
     elif str(source) in CORPORA:
         data = DataSet(str(source), load_corpus_entries(str(source), progress))
     elif str(source) in list_data_sets():
@@ -146,10 +146,22 @@ def _files_under(path: Path) -> list[File]:
     return found
 
 
-def _walk(folder: Path) -> Iterable[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _hidden(name)]
-        yield from (Path(parent, name) for name in names if not _hidden(name))
+def _walk(folder: Path) -> list[Path]:
+    """Every file below a folder, through links too; a folder that cannot be opened stands for what is in it."""
+    found: list[Path] = []
+    seen = {os.path.realpath(folder)}  # a link may lead back up
+
+    def fresh(path: str) -> bool:
+        real = os.path.realpath(path)
+        return real not in seen and not seen.add(real)
+
+    def closed(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for parent, folders, names in os.walk(folder, onerror=closed, followlinks=True):
+        folders[:] = [name for name in folders if not _hidden(name) and fresh(os.path.join(parent, name))]
+        found += [Path(parent, name) for name in names if not _hidden(name)]
+    return found
 
 
 def _hidden(label: str) -> bool:
@@ -165,7 +177,9 @@ def _is_zip(label: str) -> bool:
 def _on_disk(path: Path) -> Callable[[], Path]:
     def get() -> Path:
         if not path.is_file():
-            raise LibraryError("it is not a file")
+            raise LibraryError(
+                "it is a folder that cannot be opened" if path.is_dir() else "it is not a file"
+            )
         if path.stat().st_size > MAX_FILE_BYTES:
             raise LibraryError(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; split it")
         return path

@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 import struct
 import zipfile
@@ -301,6 +302,39 @@ def test_folder_is_read_with_all_below_it_in_order(tmp_path):
 def test_zip_in_a_folder_and_on_its_own_is_opened(tmp_path):
     (tmp_path / "z.zip").write_bytes(zipped([("a.mid", midi())]))
     assert read_source(tmp_path / "z.zip").names == read_source(tmp_path).names == ("a.mid",)
+
+
+def test_linked_folder_is_read_and_a_link_that_leads_back_is_not_followed_for_ever(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.mid").write_bytes(midi())
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "songs" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "songs" / "back").symlink_to(tmp_path / "songs")
+    assert read_source(tmp_path / "songs").names == ("link/a.mid",)
+
+
+def test_what_is_closed_to_us_is_listed_as_refused(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.mid").write_bytes(midi())
+    (tmp_path / "gone.mid").symlink_to(tmp_path / "nowhere")
+    scandir = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    data = read_source(tmp_path)
+    assert table(data) == [("a.mid", "kept"), ("closed", "refused"), ("gone.mid", "refused")]
+    assert data.entries[1].reason == "it is a folder that cannot be opened"
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "a\0b", "~nobody-of-that-name/x", ""])
+def test_impossible_path_is_not_found_in_one_line(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LibraryError, match="no file, folder, corpus or data set"):
+        read_source(source)
 
 
 def test_what_is_not_music_in_a_folder_is_listed_as_refused(tmp_path):
