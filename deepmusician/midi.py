@@ -27,6 +27,7 @@ from deepmusician.midi_bytes import (
     Container,
     decode_text,
     load_bytes,
+    named_errors,
     open_container,
     write_number,
 )
@@ -48,15 +49,12 @@ MAX_HOURS = 2
 def read_midi(source: str | Path | bytes, name: str = "") -> Song:
     """Read a Standard MIDI File (.mid .midi .kar .rmi) of any format from a path or from bytes.
 
-    `name` (else the path's own) stands before error messages. Raises MidiError if it is not MIDI, holds no notes, or
-    is beyond MAX_BYTES, MAX_TRACKS, MAX_NOTES, MAX_BEATS or MAX_HOURS.
+    Raises MidiError if it is not MIDI, holds no notes, or is beyond MAX_BYTES, MAX_TRACKS, MAX_NOTES, MAX_BEATS or
+    MAX_HOURS. The message begins with the file's name, unless the caller has a `name` for it and shows that itself.
     """
     data, own_name = load_bytes(source)
-    try:
+    with named_errors("" if name else own_name):
         return _read(data)
-    except MidiError as error:
-        label = name or own_name
-        raise MidiError(f"{label}: {error}" if label else str(error)) from error
 
 
 def _read(data: bytes) -> Song:
@@ -82,11 +80,12 @@ def _read(data: bytes) -> Song:
         _names(events).get(0, ""),
         (*repairs, *paired.repairs, *map_repairs),
     )
-    _check_length(song)
+    check_length(song)
     return song
 
 
-def _check_length(song: Song) -> None:
+def check_length(song: Song) -> None:
+    """Raise MidiError if a song is longer than MAX_BEATS or MAX_HOURS."""
     if song.beats > MAX_BEATS:
         raise MidiError(
             f"a song may last at most {MAX_BEATS:,} beats, got {song.beats:,.0f}; split it into pieces"

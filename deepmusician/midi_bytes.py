@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +79,15 @@ def load_bytes(source: str | Path | bytes, max_bytes: int = MAX_BYTES) -> tuple[
         return path.read_bytes(), path.name
     except OSError as error:
         raise MidiError(f"{path} cannot be read: {error.strerror}; check the path") from error
+
+
+@contextmanager
+def named_errors(label: str) -> Iterator[None]:
+    """Put `label`, where there is one, before the message of a MidiError."""
+    try:
+        yield
+    except MidiError as error:
+        raise (MidiError(f"{label}: {error}") if label else error) from error
 
 
 def open_container(data: bytes) -> Container:
