@@ -5,7 +5,7 @@ import streamlit as st
 from ui import cached, keys, router
 from ui.models import Model, bundled_models, run_models
 from ui.page import capital, opening
-from ui.player import player
+from ui.player import play, player
 
 BARS = 16
 STEPS = (
@@ -49,11 +49,12 @@ opening(
 )
 
 models = {m.id: m for m in bundled_models() or run_models()[:2]}
+clicked = False
 st.subheader("Hear one", anchor=False)
 if models:
     with st.container(horizontal=True):
         for model in models.values():
-            st.button(
+            clicked |= st.button(
                 f"Play a piece by {model.title}", key=f"home.{model.id}", icon=":material/play_arrow:",
                 type="primary", on_click=next_piece, args=(model,),
             )  # fmt: skip
@@ -73,7 +74,9 @@ if asked and asked[0] in models:
         )
     for warning in piece.warnings:
         st.warning(capital(warning), icon=":material/hearing:")
-    player(piece.song, f"{model.id}-{seed}", "home", autoplay=True)
+    if clicked:
+        play(piece.song)
+    player(piece.song, f"{model.id}-{seed}", "home")
     st.caption(f"{BARS} new bars, seed {seed}. Click again for another piece.")
 
 st.subheader("Make your own", anchor=False)

@@ -16,6 +16,7 @@ from deepmusician.library import list_data_sets, load_data_set, read_uploads, sa
 from deepmusician.midi import read_midi, write_midi
 from deepmusician.notes import KEY, Song, Track
 from deepmusician.options import GenerateOptions, TrainOptions
+from deepmusician.render import sound_problem
 from deepmusician.runs import list_runs, new_run, open_run
 from ui import describe, router, words
 from ui.options_form import group, help_text, stops
@@ -96,6 +97,9 @@ def set_tiny(app, epochs=2):
     return app
 
 
+needs_sound = pytest.mark.skipif(
+    sound_problem() is not None, reason="FluidSynth or a soundfont is missing here"
+)
 _STEPPED = {f.name for f in dataclasses.fields(TrainOptions) if stops(f)}
 
 
@@ -246,12 +250,21 @@ def test_the_same_file_twice_gets_a_free_name():
     assert list_data_sets() == ["tune-0", "tune-0 2"]
 
 
-def test_sound_is_rendered_only_when_it_is_asked_for(monkeypatch):
+def test_a_data_set_that_was_saved_anew_is_shown_anew():
+    keep_tunes("mine")
+    app = open_page(LIBRARY, data="mine")
+    save_data_set(read_uploads([(label, data) for label, data, _ in tunes(2)]), "mine")
+    well(app.run())
+    assert {m.label: m.value for m in app.metric}["Pieces"] == "2"
+
+
+@needs_sound
+def test_sound_is_rendered_only_when_it_is_asked_for():
     keep_tunes()
     app = open_page(LIBRARY, data="tunes")
     assert not app.get("audio")
     well(by_label(app.button, "Listen").click().run())
-    assert len(app.get("audio")) == 1 or texts(app.info)
+    assert app.get("audio")[0].proto.autoplay
 
 
 def test_without_sound_a_sentence_says_so_and_midi_can_still_be_taken_home(monkeypatch):
@@ -264,6 +277,16 @@ def test_without_sound_a_sentence_says_so_and_midi_can_still_be_taken_home(monke
     cached.sound_problem.clear()
     assert "There is no sound: install libfluidsynth3." in texts(app.info)
     assert [b.label for b in app.get("download_button")] == ["MIDI"]
+
+
+@needs_sound
+def test_music_begins_where_it_was_asked_for_and_not_when_one_comes_back(trained):
+    app = open_page()
+    well(app.button[0].click().run())
+    assert app.get("audio")[0].proto.autoplay
+    app.switch_page(TRAIN).run()
+    app.switch_page(HOME).run()
+    assert not app.get("audio")[0].proto.autoplay
 
 
 def test_a_long_piece_is_shown_a_few_bars_at_a_time():

@@ -42,7 +42,7 @@ class Shelved:
 
 
 @st.cache_resource
-def _shelf() -> OrderedDict[tuple[str, str], Shelved]:
+def _shelf() -> OrderedDict[tuple[str, str, float], Shelved]:
     return OrderedDict()
 
 
@@ -52,7 +52,7 @@ def data_set(name: str) -> Shelved:
 
     shelf, place = _shelf(), _place(name)
     if place not in shelf:
-        with progress_bar(f"Reading {name}") as progress:
+        with progress_bar(f"Reading {name}, the first time only") as progress:
             data = read_source(name, progress)
             shelf[place] = Shelved(data, describe.rows(data.entries), describe.totals(data))
         while len(shelf) > KEPT_DATA_SETS:
@@ -60,15 +60,12 @@ def data_set(name: str) -> Shelved:
     return shelf[place]
 
 
-def _place(name: str) -> tuple[str, str]:
+def _place(name: str) -> tuple[str, str, float]:
+    """What tells a data set from another: workspace, name, and when it was saved (0 for a corpus)."""
     from deepmusician.workspace import workspace
 
-    return str(workspace()), name
-
-
-def forget(name: str) -> None:
-    """Drop a data set that has changed on disk."""
-    _shelf().pop(_place(name), None)
+    saved = workspace() / "library" / name
+    return str(workspace()), name, saved.stat().st_mtime if saved.exists() else 0.0
 
 
 class progress_bar:

@@ -33,6 +33,10 @@ class Key(Generic[T]):
 ROUTED: Key[bool] = Key("routed", False)  # the page about to run was called by app.py
 DATA: Key[str | None] = Key("data", None)  # the data set or corpus last looked at
 MODEL: Key[str | None] = Key("model", None)  # the model last composed with
-LISTENING: Key[str | None] = Key("listening", None)  # fingerprint of the piece whose sound was asked for
+PAGE: Key[str] = Key("page", "")  # the page shown last
+NOTE: Key[str] = Key("note", "")  # what Library says once, after what was uploaded is kept
+LISTENING: Key[str | None] = Key(
+    "listening", None
+)  # fingerprint of the piece that was asked to play, on this page
 HOME_PIECE: Key[tuple[str, int] | None] = Key("home_piece", None)  # model and seed of the piece on Home
 REQUEST: Key[dict[str, Any] | None] = Key("request", None)  # what Compose was last asked for

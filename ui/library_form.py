@@ -18,7 +18,7 @@ KINDS = sorted({*SUFFIXES, ".zip"})
 
 def add_music() -> None:
     """The uploader, files or a whole folder, and the name under which what was read is kept."""
-    if note := st.session_state.pop("library.note", None):
+    if note := keys.NOTE.take():
         st.success(note, icon=":material/check:")
     with st.expander("Add your own music", expanded=not list_data_sets(), icon=":material/upload:"):
         folder = st.toggle(
@@ -55,13 +55,12 @@ def _keep(files: list[tuple[str, bytes]], name: str) -> None:
             st.error(f"{entry.name} could not be read: {describe.remark(entry)}.", icon=":material/error:")
         return
     save_data_set(data, name)
-    cached.forget(name)
     choose(name)
     refused = len(data.entries) - len(data.songs)
     note = f"{count(len(data.songs), 'piece')} kept as “{name}”." + (
         f" {refused} refused, see below." if refused else ""
     )
-    st.session_state["library.note"] = note
+    keys.NOTE.set(note)
     st.rerun()
 
 
@@ -90,7 +89,7 @@ def choose_data(label: str, key: str, default: str | None = None) -> str | None:
         choose(wanted)
         st.session_state[key] = wanted  # not `index`: the browser would keep showing what was chosen before
     return st.selectbox(
-        label, list(titles), index=None, format_func=titles.__getitem__, key=key,
+        label, list(titles), index=0 if wanted else None, format_func=titles.__getitem__, key=key,
         on_change=lambda: choose(st.session_state[key]), placeholder="your data sets and corpora",
     )  # fmt: skip
 

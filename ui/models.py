@@ -22,8 +22,11 @@ class Model:
 
     @property
     def version(self) -> float:
-        """When its weights were written."""
-        return (self.path / CARD).stat().st_mtime
+        """When its weights were written. Raises CheckpointError where they are gone."""
+        try:
+            return (self.path / CARD).stat().st_mtime
+        except OSError:
+            raise CheckpointError(f"the model {self.title} is gone; choose another one") from None
 
     @property
     def division(self) -> str:

@@ -36,6 +36,9 @@ def opening(title: str, lead: str) -> None:
         router.configure()
         router.navigation()  # turns the older mechanism off
         st.rerun()
+    if keys.PAGE.get() != title:
+        keys.PAGE.set(title)
+        keys.LISTENING.set(None)  # coming back starts no music
     st.html(_STYLE + (_DARK_STYLE if figures.dark() else ""))
     st.title(title, anchor=False)
     st.markdown(lead)

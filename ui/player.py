@@ -14,29 +14,46 @@ MIME = {"mid": "audio/midi", "wav": "audio/wav", "mp3": "audio/mpeg"}
 
 
 @st.fragment
-def player(song: Song, name: str, key: str, autoplay: bool = False, listen: bool = True) -> None:
+def player(song: Song, name: str, key: str, listen: bool = True) -> None:
     """Show the roll, the sound and the downloads of a piece.
 
     `name` is what downloads are called; `key` tells this player from others on the page. Where `listen` is false the
-    sound waits for a click, so that looking through a library costs no rendering.
+    sound waits for a click, so that looking through a library costs no rendering. See `play` for music that begins
+    by itself.
     """
     with sentences():
         _roll(song, name, key)
-        if not (listen or keys.LISTENING.get() == cached.fingerprint(song)):
-            listen = st.button("Listen", key=f"{key}.listen", icon=":material/play_arrow:", type="primary")
-            autoplay = listen
-            if listen:
-                keys.LISTENING.set(cached.fingerprint(song))
         problem = cached.sound_problem()
         if problem:
             st.info(f"There is no sound: {problem}", icon=":material/volume_off:")
-        elif listen or keys.LISTENING.get() == cached.fingerprint(song):
-            with st.spinner("Rendering the sound …"):
-                audio = cached.sound(
-                    song, "wav"
-                )  # ten times sooner there than an MP3, and the way to here is short
-            st.audio(audio, format=MIME["wav"], autoplay=autoplay)
+        else:
+            _sound(song, key, listen)
         _downloads(song, name, key, sound=not problem)
+
+
+def play(song: Song) -> None:
+    """Let the player of this song begin by itself, until another page is opened."""
+    keys.LISTENING.set(cached.fingerprint(song))
+
+
+def _sound(song: Song, key: str, listen: bool) -> None:
+    if not listen and not _playing(song):
+        st.button(
+            "Listen",
+            key=f"{key}.listen",
+            icon=":material/play_arrow:",
+            type="primary",
+            on_click=play,
+            args=(song,),
+        )
+        return
+    with st.spinner("Rendering the sound …"):
+        audio = cached.sound(song, "wav")  # ten times sooner there than an MP3, and the way to here is short
+    st.audio(audio, format=MIME["wav"], autoplay=_playing(song))
+
+
+def _playing(song: Song) -> bool:
+    return keys.LISTENING.get() == cached.fingerprint(song)
 
 
 def _roll(song: Song, name: str, key: str) -> None:
