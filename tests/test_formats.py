@@ -261,6 +261,11 @@ def test_a_tune_book_gives_every_tune_with_the_fields_that_stand_before_them():
     assert [rows(song) for song in songs] == [CDEF, [(0, 4, 64)]]
 
 
+def test_voices_of_a_tune_become_tracks():
+    song = read_song(b"X:1\nL:1/4\nM:4/4\nK:C\nV:1\nCDEF|C4|\nV:2\nG,4|C,4|\n")
+    assert [rows(song.select([track])) for track in (0, 1)] == [[*CDEF, (4, 4, 60)], [(0, 4, 55), (4, 4, 48)]]
+
+
 def test_of_a_tune_book_the_first_is_one_song_and_it_says_so():
     song = read_song(BOOK)
     assert song.title == "One"
