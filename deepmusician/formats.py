@@ -48,6 +48,7 @@ SUFFIXES = {
     ".krn": "humdrum",
 }
 MAX_INFLATED_BYTES = 50_000_000  # of a compressed MusicXML file
+_UTF_16_XML = (b"\xff\xfe<\0", b"\xfe\xff\0<")
 _NAMES = {"musicxml": "MusicXML", "abc": "ABC", "humdrum": "Humdrum"}
 
 
@@ -84,7 +85,7 @@ def _sniff(data: bytes) -> str:
     head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith((b"MThd", b"RIFF")):
         return "midi"
-    if head.startswith((b"PK\x03\x04", b"<?xml", b"<score-partwise", b"<!DOCTYPE score")):
+    if head.startswith((b"PK\x03\x04", b"<?xml", b"<score-partwise", b"<!DOCTYPE score", *_UTF_16_XML)):
         return "musicxml"
     if head.startswith((b"**", b"!!")):
         return "humdrum"
@@ -148,7 +149,7 @@ def _read_musicxml(data: bytes) -> list[Song]:
 def _parse_musicxml(data: bytes) -> Stream:
     from music21.musicxml.xmlToM21 import MusicXMLImporter
 
-    if b"<!ENTITY" in data:
+    if any("<!ENTITY".encode(encoding) in data for encoding in ("ascii", "utf-16-le", "utf-16-be")):
         raise MidiError("MusicXML declares no entities, but this file does; export it again")
     root = ElementTree.fromstring(data)
     if root.tag != "score-partwise":

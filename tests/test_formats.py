@@ -96,7 +96,9 @@ def test_a_compressed_score_is_found_through_its_container():
 
 def test_utf_16_scores_are_read_as_they_declare_themselves():
     text = '<?xml version="1.0" encoding="UTF-16"?>' + XML.decode()
-    assert rows(read_song(text.encode("utf-16"), "a.xml")) == CDEF
+    assert rows(read_song(text.encode("utf-16"))) == CDEF
+    with pytest.raises(MidiError, match="declares no entities"):
+        read_song(('<!DOCTYPE x [<!ENTITY a "b">]>' + text).encode("utf-16"), "a.xml")
 
 
 # --- what is written, and what sounds -----------------------------------------------------------------------------
