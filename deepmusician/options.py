@@ -8,6 +8,7 @@ and every value is checked when the object is made, so that an impossible option
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -203,3 +204,15 @@ def from_dict(kind: type, values: dict[str, Any]) -> Any:
     if unknown:
         raise OptionError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
     return kind(**values)
+
+
+def command_line(options: TrainOptions | GenerateOptions) -> str:
+    """The flags that differ from the defaults, as they are typed; the path always."""
+    words = []
+    for f in dataclasses.fields(options):
+        value = getattr(options, f.name)
+        if value == f.default and f.name != "path":
+            continue
+        flag = f.metadata["flags"][0] if f.metadata["flags"] else f"--{f.name.replace('_', '-')}"
+        words += [flag] if value is True else [flag, shlex.quote(str(value))]
+    return " ".join(words)

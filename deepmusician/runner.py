@@ -24,7 +24,7 @@ from filelock import Timeout
 from deepmusician.errors import DeepMusicianError, RunError
 from deepmusician.metrics import baselines, find_collapse, held_share
 from deepmusician.midi import write_midi
-from deepmusician.options import GenerateOptions, TrainOptions
+from deepmusician.options import GenerateOptions, TrainOptions, command_line
 from deepmusician.runs import Run, Status, training_slot
 from deepmusician.windows import Rolls, read_rolls, split_songs
 
@@ -89,7 +89,8 @@ class _Session:
 
         set_threads(self.options)
         self.trainer = Trainer(self.options, rolls, train, valid)
-        self.card = {"title": self.run.name, "data": data}
+        command = f"deepmusician train {command_line(self.options)} --run {self.run.name}"
+        self.card = {"title": self.run.name, "command": command, "data": data}
         if resume:
             self._restore(data)
         if self.writes:
