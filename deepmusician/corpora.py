@@ -80,7 +80,7 @@ CORPORA: dict[str, Collection] = {
     ),
     "palestrina": Collection(
         "Palestrina: masses",
-        "Movements of the masses, in two to eight voices.",
+        "Movements of the masses, in three to eight voices.",
         "Encoded by John Miller, copyright 2000; rights to derivative electronic formats reserved, each file refers to "
         "the licensing agreement of the Humdrum Palestrina database.",
         ("palestrina/*.krn",),
