@@ -214,7 +214,11 @@ class _Archive:
         self.left = MAX_ZIP_BYTES
 
     def members(self) -> list[zipfile.ZipInfo]:
-        return [info for info in self.zip.infolist() if not info.is_dir() and not _hidden(info.filename)]
+        return [
+            info
+            for info in self.zip.infolist()
+            if not _hidden(info.filename) and not info.filename.endswith("/")
+        ]
 
     def read(self, info: zipfile.ZipInfo) -> bytes:
         """The content of one member. Raises LibraryError with the reason it is refused for."""
@@ -260,7 +264,9 @@ def _files_in_zip(label: str, source: Path | BytesIO) -> list[File]:
     if len(members) > MAX_ZIP_FILES:
         reason = f"the archive holds {len(members):,} files, at most {MAX_ZIP_FILES:,} are read; unpack it"
         return [(label, _refusing(reason))]
-    return [(info.filename, lambda info=info: archive.read(info)) for info in members]
+    return [
+        (info.filename or "a file without a name", lambda info=info: archive.read(info)) for info in members
+    ]
 
 
 # ---- what to say
