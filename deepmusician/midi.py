@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +100,8 @@ def _lay_in_a_row(events: Events) -> None:
     """Let each track begin where the one before it ends, in place."""
     starts = np.concatenate([[0], np.cumsum(events.ends)]).tolist()
     events.tick = events.tick + np.repeat(starts[:-1], np.diff(events.bounds))
-    events.programs = [replace(p, tick=p.tick + starts[p.track]) for p in events.programs]
-    events.metas = [replace(m, tick=m.tick + starts[m.track]) for m in events.metas]
+    events.programs = [p._replace(tick=p.tick + starts[p.track]) for p in events.programs]
+    events.metas = [m._replace(tick=m.tick + starts[m.track]) for m in events.metas]
     events.ends = starts[1:]
 
 

@@ -99,26 +99,20 @@ class _Walk:
     def track(self, track: int, at: int, end: int) -> None:
         since, one_byte = 0, 0  # ticks since the last plain event; a running status of one data byte, or 0
         while True:
-            if one_byte and (running := self._running(at, end)):
-                delta, value_at = running
-                since += delta
-                self._one_byte(track, one_byte, self.data[value_at], since)
-                at = value_at + 1
-                continue
-            stop = self._stop_after(at, end)
-            event, delta = self._delta_before(stop, at)
-            if event > at:
+            delta, position = self._number(at, end)
+            status = self._byte(position, end)
+            if not (one_byte if status < 0x80 else _is_odd(status)):
+                position = self._stop_after(at, end)
+                event, delta = self._delta_before(position, at)
                 self._add_run(at, event, since)
-                since, one_byte = 0, 0
+                since, one_byte, status = 0, 0, self.data[position]
             since += delta
-            status = self.data[stop]
+            at = position + 1
             if status < 0xF0:
-                one_byte, at = status, stop + 2
-                if at > end:
-                    raise _Damaged
-                self._one_byte(track, status, self.data[stop + 1], since)
+                one_byte, at = (one_byte, at) if status < 0x80 else (status, at + 1)
+                self._one_byte(track, one_byte, self._byte(at - 1, end), since)
                 continue
-            kind, body, at = self._long_event(status, stop + 1, end)
+            kind, body, at = self._long_event(status, at, end)
             if kind == END_OF_TRACK:
                 break
             if kind in WANTED_METAS:
@@ -127,6 +121,17 @@ class _Walk:
         if at < end:
             raise _Damaged  # bytes after the end mark are reported
         self.ends.append(since)
+
+    def _byte(self, at: int, end: int) -> int:
+        if at >= end:
+            raise _Damaged
+        return self.data[at]
+
+    def _number(self, at: int, end: int) -> tuple[int, int]:
+        try:
+            return read_number(self.data, at, end)
+        except IndexError as error:
+            raise _Damaged from error
 
     def _stop_after(self, at: int, end: int) -> int:
         """Position of the first odd status byte of an event after `at`, an event's first byte."""
@@ -152,14 +157,6 @@ class _Walk:
             raise _Damaged
         return first, read_number(self.data, first, stop)[0]
 
-    def _running(self, at: int, end: int) -> tuple[int, int] | None:
-        """Delta and data position of a one-byte event in running status at `at`; None if a status follows."""
-        try:
-            delta, position = read_number(self.data, at, end)
-        except IndexError as error:
-            raise _Damaged from error
-        return (delta, position) if position < end and self.data[position] < 0x80 else None
-
     def _one_byte(self, track: int, status: int, value: int, since: int) -> None:
         if value > 0x7F or len(self.programs) > MAX_CHANGES:
             raise _Damaged
@@ -182,14 +179,16 @@ class _Walk:
         """Kind (-1 unless meta), body and end of a meta or sysex event whose status stands before `at`."""
         if status not in (META, SYSEX, ESCAPE):
             raise _Damaged
-        try:
-            kind = self.data[at] if status == META else -1
-            size, at = read_number(self.data, at + (status == META), end)
-        except IndexError as error:
-            raise _Damaged from error
+        kind = self._byte(at, end) if status == META else -1
+        size, at = self._number(at + (status == META), end)
         if at + size > end:
             raise _Damaged
         return kind, self.data[at : at + size] if kind in WANTED_METAS else b"", at + size
+
+
+def _is_odd(status: int) -> bool:
+    """Anything but a channel message of two data bytes."""
+    return status >= 0xF0 or PROGRAM_CHANGE <= status < 0xE0
 
 
 def _decode(
@@ -250,12 +249,7 @@ def _place_odd_events(walk: _Walk, tick: np.ndarray, bounds: list[int]) -> None:
     def absolute(track: int, index: int, since: int) -> int:
         return since + (int(tick[index - 1]) if index > bounds[track] else 0)
 
-    walk.programs = [
-        Program(p.track, p.index, absolute(p.track, p.index, p.tick), p.channel, p.program)
-        for p in walk.programs
-    ]
-    walk.metas = [
-        Meta(m.track, absolute(m.track, i, m.tick), m.kind, m.body)
-        for m, i in zip(walk.metas, walk.meta_index, strict=True)
-    ]
+    walk.programs = [p._replace(tick=absolute(p.track, p.index, p.tick)) for p in walk.programs]
+    placed = zip(walk.metas, walk.meta_index, strict=True)
+    walk.metas = [m._replace(tick=absolute(m.track, index, m.tick)) for m, index in placed]
     walk.ends = [absolute(k, bounds[k + 1], since) for k, since in enumerate(walk.ends)]
