@@ -48,7 +48,7 @@ def compose(
     generator = torch.Generator().manual_seed(options.seed)
     heard = None
     if options.init == "guided":
-        heard = _prime_frames(prime, card) if prime is not None else _held_out_frames(source, card, options.seed)
+        heard = _prime_frames(prime, card) if prime is not None else _held_out_frames(source, options.seed)
     frames, highest = compose_frames(model, options.seq_len, how, options.init, heard, generator)
     division = parse_division(options.division or card["options"].get("division", "1/16"))
     roll = roll_from_sounding(frames[0], division)
@@ -97,9 +97,9 @@ def _prime_frames(prime: Song, card: dict[str, Any]) -> np.ndarray:
     return frames
 
 
-def _held_out_frames(source: Any, card: dict[str, Any], seed: int) -> np.ndarray:
+def _held_out_frames(source: Any, seed: int) -> np.ndarray:
     """The opening of one of the held-out pieces kept with the checkpoint, bool [n, 88]."""
-    primes = card.get("primes") if isinstance(source, tuple) else checkpoint.load_primes(source)
+    primes = None if isinstance(source, tuple) else checkpoint.load_primes(source)
     if primes is None:
         raise OptionError("guided needs a piece to go on from, and this checkpoint holds none; give one with --prime")
     return unpack(primes[seed % len(primes)].numpy())

@@ -71,8 +71,9 @@ class Song:
             raise MidiError("every note needs a finite onset and a duration above 0 beats")
         if len(notes) and notes["track"].max() >= len(self.tracks):
             raise MidiError(f"a note names track {notes['track'].max()}, but the song has {len(self.tracks)}")
-        order = np.lexsort((notes["pitch"], notes["onset"]))
-        object.__setattr__(self, "notes", notes[order])
+        if not _in_order(notes):
+            notes = notes[np.lexsort((notes["pitch"], notes["onset"]))]
+        object.__setattr__(self, "notes", notes)
         object.__setattr__(self, "tempos", _from_zero(np.asarray(self.tempos, TEMPO), (0, DEFAULT_BPM)))
         object.__setattr__(self, "meters", _from_zero(np.asarray(self.meters, METER), (0, *DEFAULT_METER)))
         object.__setattr__(self, "keys", np.asarray(self.keys, KEY))
@@ -164,6 +165,13 @@ class Song:
     def with_tempo(self, bpm: float) -> Song:
         """Replace the tempo map by one tempo, in quarter notes a minute."""
         return replace(self, tempos=_events([(0, bpm)], TEMPO))
+
+
+def _in_order(notes: np.ndarray) -> bool:
+    """Whether notes are sorted by onset, then pitch; looking costs less than sorting."""
+    onset, pitch = notes["onset"], notes["pitch"]
+    later = onset[1:] > onset[:-1]
+    return bool((later | ((onset[1:] == onset[:-1]) & (pitch[1:] >= pitch[:-1]))).all())
 
 
 def _from_zero(events: np.ndarray, default: tuple) -> np.ndarray:

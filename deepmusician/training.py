@@ -71,7 +71,7 @@ class Trainer:
         return self.accelerator.device
 
     def batches_per_epoch(self) -> int:
-        """Steps of an epoch; random shifts may add a window a song, so an epoch may be a little longer."""
+        """Steps of an epoch."""
         return -(-len(self.windows.places()) // self._global_batch)
 
     @property

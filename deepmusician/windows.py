@@ -101,16 +101,18 @@ class Windows:
     def places(self, rng: np.random.Generator | None = None) -> np.ndarray:
         """Song and first target frame of each window, int [N, 2].
 
-        With `rng` each song's windows begin at a random place within a stride (before its start, so no frame is
-        lost) and come in random order.
+        With `rng` they come in random order, and each song's begin at a random place before its start, as far as the
+        last window is not filled anyway: no frame is lost and no window added.
         """
         places = [self._places(song, rng) for song in self.songs]
         joined = np.concatenate(places) if places else np.zeros((0, 2), np.int64)
         return joined if rng is None else rng.permutation(joined)
 
     def _places(self, song: int, rng: np.random.Generator | None) -> np.ndarray:
-        first = 0 if rng is None else -int(rng.integers(min(self.stride, self.seq_len)))
-        begins = np.arange(first, self.rolls.lengths[song], self.stride)
+        length = int(self.rolls.lengths[song])
+        spare = min(-length % self.stride, self.seq_len - 1)
+        first = 0 if rng is None else -int(rng.integers(spare + 1))
+        begins = np.arange(first, length, self.stride)
         return np.stack([np.full(len(begins), song), begins], 1)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:

@@ -75,6 +75,14 @@ def test_shuffled_and_shifted_windows_lose_no_frame():
         assert int(batch.mask.sum()) == 47
 
 
+def test_shifting_adds_no_window_and_makes_use_of_the_last_ones_room():
+    windows = Windows(rolls(10, 12), np.arange(2), seq_len=4, stride=4)
+    shifted = [windows.places(np.random.default_rng(seed)) for seed in range(50)]
+    assert {len(places) for places in shifted} == {len(windows.places())} == {6}
+    firsts = [{int(p[p[:, 0] == song, 1].min()) for p in shifted} for song in (0, 1)]
+    assert firsts == [{-2, -1, 0}, {0}]
+
+
 def test_the_same_seed_gives_the_same_windows():
     windows = Windows(rolls(30, 17), np.arange(2), 5, 5)
     first, second = (windows.places(np.random.default_rng(3)) for _ in range(2))
