@@ -35,6 +35,7 @@ __all__ = [
     "read_source",
     "read_uploads",
     "save_data_set",
+    "source_of",
 ]
 
 log = logging.getLogger(__name__)
@@ -51,17 +52,21 @@ _NAME = re.compile(
 )  # a letter or digit first: no hidden folders, no options
 
 
+SAVED = "library:"  # before the name of a saved data set, where a folder may have the same
+
 # ---- reading
 
 
 def read_source(source: str | Path, progress: Progress | None = None) -> DataSet:
     """Read a file, a folder with all below it, a zip, a built-in corpus or a saved data set.
 
-    What is on disk comes before a corpus or data set of the same name. Raises LibraryError where there is nothing
-    of that name, or nothing in it can be read.
+    What is on disk comes before a corpus or data set of the same name; `library:NAME` is always the saved data set.
+    Raises LibraryError where there is nothing of that name, or nothing in it can be read.
     """
     path = os.path.expanduser(source)
-    if os.path.exists(path):  # unlike Path.exists, no error for a name too long or a folder closed to us
+    if str(source).startswith(SAVED):
+        data = load_data_set(str(source).removeprefix(SAVED))
+    elif os.path.exists(path):  # unlike Path.exists, no error for a name too long or a folder closed to us
         data = _read_files(_files_under(Path(path)), Path(path).resolve().name, progress)
     elif str(source) in CORPORA:
         data = DataSet(str(source), load_corpus_entries(str(source), progress))
@@ -72,6 +77,11 @@ def read_source(source: str | Path, progress: Progress | None = None) -> DataSet
     if not data.songs:
         raise LibraryError(_nothing_read(data, source))
     return data
+
+
+def source_of(name: str) -> str:
+    """What `read_source` takes for the data set or corpus of that name, whatever lies in the folder one stands in."""
+    return SAVED + name if name in list_data_sets() else name
 
 
 def read_uploads(

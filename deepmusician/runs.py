@@ -199,7 +199,7 @@ def new_run(options: TrainOptions, name: str | None = None) -> Run:
     """Make the folder of a run and write its config. Raises RunError where the name is taken or unfit."""
     if name is not None and not NAME.fullmatch(name):
         raise RunError(f"a run's name may hold letters, digits, space . _ + - and starts with a letter, got {name!r}")
-    path = _claim(name) if name else _claim_any(Path(options.path).stem or "run")
+    path = _claim(name) if name else _claim_any(Path(options.path.removeprefix("library:")).stem or "run")
     run = Run(path)
     run.write_options(options)
     return run

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from deepmusician.library import source_of
 from deepmusician.options import TrainOptions
 from deepmusician.runs import start_run
 from ui import cached, figures
@@ -45,6 +46,7 @@ name = st.text_input("Name of this training", placeholder="chosen for you where 
 
 # ---- result
 if st.button("Start training", type="primary", icon=":material/play_arrow:"):
+    values["path"] = source_of(values["path"])
     run = start_run(TrainOptions(**values), name.strip() or None)
     st.query_params["run"] = run.name
     st.rerun()

@@ -21,6 +21,7 @@ from deepmusician.library import (
     read_source,
     read_uploads,
     save_data_set,
+    source_of,
 )
 from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Track
 
@@ -396,6 +397,10 @@ def test_folder_comes_before_a_data_set_of_its_name(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "b.mid").write_bytes(midi(72))
     assert pitches(read_source("mine")) == [[72]]
+    assert source_of("mine") == "library:mine" and source_of("bach-chorales") == "bach-chorales"
+    assert pitches(read_source("library:mine")) == [[61]]
+    with pytest.raises(LibraryError, match="yours"):
+        read_source("library:yours")
 
 
 # ---- saved data sets

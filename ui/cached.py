@@ -48,12 +48,12 @@ def _shelf() -> OrderedDict[tuple[str, str, float], Shelved]:
 
 def data_set(name: str) -> Shelved:
     """A saved data set or a corpus by name; reading one for the first time shows progress. Raises LibraryError."""
-    from deepmusician.library import read_source
+    from deepmusician.library import read_source, source_of
 
     shelf, place = _shelf(), _place(name)
     if place not in shelf:
         with progress_bar(f"Reading {name}, the first time only") as progress:
-            data = read_source(name, progress)
+            data = read_source(source_of(name), progress)
             shelf[place] = Shelved(data, describe.rows(data.entries), describe.totals(data))
         while len(shelf) > KEPT_DATA_SETS:
             shelf.popitem(last=False)
