@@ -17,10 +17,9 @@ from proxies import pieces
 
 from deepmusician import checkpoint
 from deepmusician.evaluation import evaluate
-from deepmusician.generation import compose
+from deepmusician.generation import compose, sampling
 from deepmusician.metrics import find_collapse, held_share, scale_consistency
 from deepmusician.midi import write_midi
-from deepmusician.models.contract import Sampling
 from deepmusician.options import GenerateOptions, TrainOptions, from_dict
 from deepmusician.render import render, write_audio
 from deepmusician.windows import read_rolls
@@ -60,10 +59,8 @@ def arguments() -> argparse.Namespace:
 
 def proxies(model: torch.nn.Module, card: dict) -> dict[str, dict[str, float]]:
     """What 16 pieces, drawn as Compose does by default, are like beside the held-out ones."""
-    default = GenerateOptions()
     frames = frames_of(card)
-    how = Sampling("sample", default.temperature, default.top_p)
-    composed = pieces(model, how, "zero", argparse.Namespace(frames=frames, pieces=16))
+    composed = pieces(model, sampling(GenerateOptions(), card), "zero", argparse.Namespace(frames=frames, pieces=16))
     names, rolls = read_rolls(from_dict(TrainOptions, card["options"]))
     held_out = set(card["data"]["held_out"])
     human = [rolls.sounding(i)[:frames] for i, name in enumerate(names) if name in held_out]

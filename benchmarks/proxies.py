@@ -38,7 +38,7 @@ def main() -> None:
     for init in ("zero", "random"):
         for temperature in (1.0, 0.85, 0.7, 0.55):
             for top_p in (1.0, 0.9, 0.8):
-                how = Sampling("sample", temperature, top_p)
+                how = Sampling("sample", temperature, top_p, fullness=card.get("fullness", 1.0))
                 row(f"{init} temperature {temperature} top-p {top_p}", pieces(model, how, init, args), card)
         row(f"{init} threshold", pieces(model, Sampling("threshold", threshold=card["threshold"]), init, args), card)
 

@@ -66,8 +66,21 @@ def save(folder: Path, model: nn.Module, card: dict[str, Any], primes: Tensor | 
     card = {"model": model.card(), "version": __version__, **card}
     with AtomicFolder(folder) as draft:
         save_file(tensors, draft / WEIGHTS)
-        (draft / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        (draft / CARD).write_text(_card_text(card), "utf-8")
     return folder
+
+
+def amend_card(folder: Path, **values: Any) -> None:
+    """Replace entries of a checkpoint's card in one step."""
+    card = {**read_card(folder), **values}
+    draft = folder / f".{CARD}.{os.getpid()}.tmp"
+    draft.write_text(_card_text(card), "utf-8")
+    flush(draft)
+    os.replace(draft, folder / CARD)
+
+
+def _card_text(card: dict[str, Any]) -> str:
+    return json.dumps(card, indent=2, ensure_ascii=False) + "\n"
 
 
 def load(source: str | Path) -> tuple[nn.Module, dict[str, Any]]:

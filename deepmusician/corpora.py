@@ -154,8 +154,7 @@ class Piece:
 def list_corpora() -> list[Corpus]:
     """Every built-in corpus, with the number of its pieces; nothing is converted, music21 is not imported."""
     return [
-        Corpus(name, each.title, each.description, each.licence, len(pieces_of(name)))
-        for name, each in CORPORA.items()
+        Corpus(name, each.title, each.description, each.licence, len(pieces_of(name))) for name, each in CORPORA.items()
     ]
 
 
@@ -229,9 +228,7 @@ def load_corpus(name: str, progress: Progress | None = None) -> list[tuple[str, 
 
     Raises LibraryError for an unknown name, or where music21 lacks its corpus.
     """
-    return [
-        (entry.name, entry.song) for entry in load_corpus_entries(name, progress) if entry.song is not None
-    ]
+    return [(entry.name, entry.song) for entry in load_corpus_entries(name, progress) if entry.song is not None]
 
 
 def load_corpus_entries(name: str, progress: Progress | None = None) -> tuple[Entry, ...]:

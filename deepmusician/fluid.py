@@ -173,9 +173,7 @@ def _player(midi: bytes, soundfont: Path, sample_rate_hz: int) -> Iterator[tuple
         synth = fluidsynth.new_fluid_synth(settings)
         free.callback(fluidsynth.delete_fluid_synth, synth)
         if fluidsynth.fluid_synth_sfload(synth, os.fsencode(soundfont), 1) == fluidsynth.FLUID_FAILED:
-            raise RenderError(
-                f"FluidSynth cannot read the soundfont {soundfont}; choose another .sf2 or .sf3 file"
-            )
+            raise RenderError(f"FluidSynth cannot read the soundfont {soundfont}; choose another .sf2 or .sf3 file")
         player = fluidsynth.new_fluid_player(synth)
         free.callback(fluidsynth.delete_fluid_player, player)
         if fluidsynth.fluid_player_add_mem(player, midi, len(midi)) == fluidsynth.FLUID_FAILED:

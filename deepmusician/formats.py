@@ -96,9 +96,7 @@ def _unknown(data: bytes, suffix: str) -> str:
     known = " ".join(sorted(SUFFIXES))
     if not data.strip():
         raise MidiError(f"the file is empty; give one with music in it ({known})")
-    raise MidiError(
-        f"a music file must be one of {known}, got {suffix or 'no suffix'}; convert it, or name it rightly"
-    )
+    raise MidiError(f"a music file must be one of {known}, got {suffix or 'no suffix'}; convert it, or name it rightly")
 
 
 # --- through music21 ----------------------------------------------------------------------------------------------
@@ -153,9 +151,7 @@ def _parse_musicxml(data: bytes) -> Stream:
         raise MidiError("MusicXML declares no entities, but this file does; export it again")
     root = ElementTree.fromstring(data)
     if root.tag != "score-partwise":
-        raise MidiError(
-            f"MusicXML must be a score-partwise, got {root.tag[:40]}; export it again as partwise"
-        )
+        raise MidiError(f"MusicXML must be a score-partwise, got {root.tag[:40]}; export it again as partwise")
     importer = MusicXMLImporter()
     importer.xmlRootToScore(root, importer.stream)  # staves of one part go to the importer's own stream
     return importer.stream
@@ -171,13 +167,9 @@ def _uncompressed(data: bytes) -> bytes:
             with archive.open(name) as member:
                 score = member.read(MAX_INFLATED_BYTES + 1)
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise MidiError(
-            f"this .mxl is damaged ({error}); export it again, or uncompressed as .musicxml"
-        ) from error
+        raise MidiError(f"this .mxl is damaged ({error}); export it again, or uncompressed as .musicxml") from error
     if len(score) > MAX_INFLATED_BYTES:
-        raise MidiError(
-            f"a score may have at most {MAX_INFLATED_BYTES:,} bytes when inflated, got more; split it"
-        )
+        raise MidiError(f"a score may have at most {MAX_INFLATED_BYTES:,} bytes when inflated, got more; split it")
     return score
 
 
@@ -188,13 +180,9 @@ def _root_file(archive: zipfile.ZipFile) -> str:
             named = re.search(rb"full-path\s*=\s*[\"']([^\"']+)[\"']", member.read(100_000))
         if named and named[1].decode("utf-8", "replace") in names:
             return named[1].decode("utf-8", "replace")
-    score = next(
-        (name for name in names if re.search(r"^(?!META-INF/).*\.(musicxml|xml)$", name, re.I)), None
-    )
+    score = next((name for name in names if re.search(r"^(?!META-INF/).*\.(musicxml|xml)$", name, re.I)), None)
     if score is None:
-        raise MidiError(
-            "a .mxl archive must hold a .musicxml or .xml score, this one has none; export it again"
-        )
+        raise MidiError("a .mxl archive must hold a .musicxml or .xml score, this one has none; export it again")
     return score
 
 

@@ -47,9 +47,7 @@ MAX_ZIP_FILES = 1_000
 MAX_ZIP_BYTES = 100_000_000  # inflated
 MAX_FILE_BYTES = 100_000_000
 _CHUNK = 1 << 16
-_NAME = re.compile(
-    r"[^\W_][\w .-]{0,79}", re.UNICODE
-)  # a letter or digit first: no hidden folders, no options
+_NAME = re.compile(r"[^\W_][\w .-]{0,79}", re.UNICODE)  # a letter or digit first: no hidden folders, no options
 
 
 SAVED = "library:"  # before the name of a saved data set, where a folder may have the same
@@ -84,9 +82,7 @@ def source_of(name: str) -> str:
     return SAVED + name if name in list_data_sets() else name
 
 
-def read_uploads(
-    files: Iterable[tuple[str, bytes]], name: str = "upload", progress: Progress | None = None
-) -> DataSet:
+def read_uploads(files: Iterable[tuple[str, bytes]], name: str = "upload", progress: Progress | None = None) -> DataSet:
     """Read uploaded (name, content) files; zips are opened. A broken file becomes a refused entry, no exception."""
     found: list[File] = []
     for label, content in files:
@@ -118,9 +114,7 @@ def _read_file(label: str, get: Callable[[], bytes | Path]) -> list[Entry]:
         return [Entry.refused(label, f"it cannot be read ({error.strerror or error})")]
     if len(songs) == 1:
         return [Entry.of(label, songs[0])]
-    return [
-        Entry.of(_printable(f"{label} {i} {song.title}".rstrip()), song) for i, song in enumerate(songs, 1)
-    ]
+    return [Entry.of(_printable(f"{label} {i} {song.title}".rstrip()), song) for i, song in enumerate(songs, 1)]
 
 
 def _apart(entries: Iterable[Entry]) -> list[Entry]:
@@ -150,9 +144,7 @@ def _files_under(path: Path) -> list[File]:
         label = file.relative_to(path).as_posix()
         found += _files_in_zip(label, file) if _is_zip(label) else [(label, _on_disk(file))]
     if not found:
-        raise LibraryError(
-            f"{path} holds no files; give a folder with music in it (.mid, .xml, .abc, .krn …)"
-        )
+        raise LibraryError(f"{path} holds no files; give a folder with music in it (.mid, .xml, .abc, .krn …)")
     return found
 
 
@@ -187,9 +179,7 @@ def _is_zip(label: str) -> bool:
 def _on_disk(path: Path) -> Callable[[], Path]:
     def get() -> Path:
         if not path.is_file():
-            raise LibraryError(
-                "it is a folder that cannot be opened" if path.is_dir() else "it is not a file"
-            )
+            raise LibraryError("it is a folder that cannot be opened" if path.is_dir() else "it is not a file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise LibraryError(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; split it")
         return path
@@ -224,11 +214,7 @@ class _Archive:
         self.left = MAX_ZIP_BYTES
 
     def members(self) -> list[zipfile.ZipInfo]:
-        return [
-            info
-            for info in self.zip.infolist()
-            if not _hidden(info.filename) and not info.filename.endswith("/")
-        ]
+        return [info for info in self.zip.infolist() if not _hidden(info.filename) and not info.filename.endswith("/")]
 
     def read(self, info: zipfile.ZipInfo) -> bytes:
         """The content of one member. Raises LibraryError with the reason it is refused for."""
@@ -274,9 +260,7 @@ def _files_in_zip(label: str, source: Path | BytesIO) -> list[File]:
     if len(members) > MAX_ZIP_FILES:
         reason = f"the archive holds {len(members):,} files, at most {MAX_ZIP_FILES:,} are read; unpack it"
         return [(label, _refusing(reason))]
-    return [
-        (info.filename or "a file without a name", lambda info=info: archive.read(info)) for info in members
-    ]
+    return [(info.filename or "a file without a name", lambda info=info: archive.read(info)) for info in members]
 
 
 # ---- what to say

@@ -86,14 +86,10 @@ def _read(data: bytes) -> Song:
 def check_length(song: Song) -> None:
     """Raise MidiError if a song is longer than MAX_BEATS or MAX_HOURS."""
     if song.beats > MAX_BEATS:
-        raise MidiError(
-            f"a song may last at most {MAX_BEATS:,} beats, got {song.beats:,.0f}; split it into pieces"
-        )
+        raise MidiError(f"a song may last at most {MAX_BEATS:,} beats, got {song.beats:,.0f}; split it into pieces")
     if song.seconds > 3600 * MAX_HOURS:
         hours = song.seconds / 3600
-        raise MidiError(
-            f"a song may last at most {MAX_HOURS} hours, got {hours:,.1f}; check its tempo, or split it"
-        )
+        raise MidiError(f"a song may last at most {MAX_HOURS} hours, got {hours:,.1f}; check its tempo, or split it")
 
 
 def _lay_in_a_row(events: Events) -> None:
@@ -208,9 +204,7 @@ def _check_writable(song: Song) -> None:
     for what, low, high, values in checks:
         wrong = values[(values < low) | (values > high)]
         if len(wrong):
-            raise MidiError(
-                f"MIDI needs {what} within {low:g}..{high:g}, got {wrong[0]:g}; change it before writing"
-            )
+            raise MidiError(f"MIDI needs {what} within {low:g}..{high:g}, got {wrong[0]:g}; change it before writing")
 
 
 def _tick(song: Song, beats: np.ndarray | float) -> np.ndarray:

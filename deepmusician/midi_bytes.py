@@ -93,9 +93,7 @@ def named_errors(label: str) -> Iterator[None]:
 def open_container(data: bytes) -> Container:
     """Find the header and the tracks. Raises MidiError if `data` is not a readable Standard MIDI File."""
     if len(data) > MAX_BYTES:
-        raise MidiError(
-            f"a file may have at most {MAX_BYTES:,} bytes, got {len(data):,}; split it into pieces"
-        )
+        raise MidiError(f"a file may have at most {MAX_BYTES:,} bytes, got {len(data):,}; split it into pieces")
     data, repairs = _unwrap(data)
     format_, ticks, scale, bpm, start, header_repairs = _read_header(data)
     chunks, chunk_repairs = _find_tracks(data, start)
@@ -138,9 +136,7 @@ def _not_midi(data: bytes) -> str:
 
 def _read_header(data: bytes) -> tuple[int, int, int, float | None, int, list[str]]:
     if len(data) < 14:
-        raise MidiError(
-            f"a MIDI header takes 14 bytes, got {len(data)}; the file is cut short, download it again"
-        )
+        raise MidiError(f"a MIDI header takes 14 bytes, got {len(data)}; the file is cut short, download it again")
     length, format_, _, division = struct.unpack_from(">IHHh", data, 4)
     repairs = []
     if format_ > 2:
@@ -180,13 +176,9 @@ def _find_tracks(data: bytes, at: int) -> tuple[list[tuple[int, int]], list[str]
             break  # what follows the last chunk is padding
         at = end
     if not chunks:
-        raise MidiError(
-            "a MIDI file needs at least one track, this one has none; the file is damaged, export it again"
-        )
+        raise MidiError("a MIDI file needs at least one track, this one has none; the file is damaged, export it again")
     if len(chunks) > MAX_TRACKS:
-        raise MidiError(
-            f"a file may have at most {MAX_TRACKS} tracks, got {len(chunks)}; split it into pieces"
-        )
+        raise MidiError(f"a file may have at most {MAX_TRACKS} tracks, got {len(chunks)}; split it into pieces")
     return chunks, [f"{count_of(wrong, 'track')} of a wrong declared length measured anew"] if wrong else []
 
 

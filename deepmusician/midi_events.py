@@ -115,9 +115,7 @@ def scan(container: Container) -> Events:
         ends.append(now)
     columns = [np.frombuffer(column, np.uint8) for column in (status, one, two)]
     repairs = [
-        sentence.format(count_of(mended[what], thing))
-        for what, (thing, sentence) in _MENDED.items()
-        if mended[what]
+        sentence.format(count_of(mended[what], thing)) for what, (thing, sentence) in _MENDED.items() if mended[what]
     ]
     return Events(np.array(tick, np.int64), *columns, bounds, ends, programs, metas, repairs)
 

@@ -35,9 +35,7 @@ def read_maps(events: Events, container: Container) -> tuple[np.ndarray, np.ndar
                 rows[meta.kind][beat] = (beat, *row)
     if container.fixed_bpm is not None:
         rows[SET_TEMPO] = {0: (0, container.fixed_bpm)}
-    tempos, meters, keys = (
-        np.array(list(rows[kind].values()), dtype) for kind, (_, _, dtype) in _KINDS.items()
-    )
+    tempos, meters, keys = (np.array(list(rows[kind].values()), dtype) for kind, (_, _, dtype) in _KINDS.items())
     return tempos, meters, keys, [f"left out {count_of(n, what)} that cannot be" for what, n in bad.items()]
 
 

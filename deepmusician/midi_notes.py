@@ -77,9 +77,7 @@ def pair_notes(events: Events) -> Paired:
     end = end[start]
     counts["short"] = _lengthen(events.tick[start], end)
     part = number[_part_code(events, start)]
-    repairs = [
-        words.format(count_of(counts[what], "note")) for what, words in _REPAIRS.items() if counts[what]
-    ]
+    repairs = [words.format(count_of(counts[what], "note")) for what, words in _REPAIRS.items() if counts[what]]
     return Paired(start, end, part, _programs(events, start, part, parts), parts, repairs)
 
 

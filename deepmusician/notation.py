@@ -92,15 +92,11 @@ def song_from_music21(score: Stream) -> Song:
     rows = [row for i, part in enumerate(parts) for row in _rows(part, i, counts)]
     if not rows:
         raise MidiError("the score holds no notes; choose one with music in it")
-    repairs = [
-        words.format(count_of(counts[w], thing)) for w, (thing, words) in _REPAIRS.items() if counts[w]
-    ]
+    repairs = [words.format(count_of(counts[w], thing)) for w, (thing, words) in _REPAIRS.items() if counts[w]]
     rows, maps, repair = _play(score, parts, rows)
     rows = _join_ties(rows)
     if len(rows) > MAX_NOTES:
-        raise MidiError(
-            f"a song may have at most {MAX_NOTES:,} notes, got {len(rows):,}; split it into pieces"
-        )
+        raise MidiError(f"a song may have at most {MAX_NOTES:,} notes, got {len(rows):,}; split it into pieces")
     tracks = tuple(_track(part, rows, i) for i, part in enumerate(parts))
     repairs += [repair] if repair else []
     song = _song(rows, maps, tracks=tracks, title=_title(score), repairs=tuple(repairs))

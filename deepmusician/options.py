@@ -174,6 +174,12 @@ class GenerateOptions:
         low=0.05,
         high=1.0,
     )
+    fullness: float | None = option(
+        None,
+        "times as many notes as the model expects; without it the checkpoint's own, which matches its music's density",
+        low=0.25,
+        high=4.0,
+    )
     threshold: float | None = option(
         None,
         "probability at which a key sounds; without it the checkpoint's own",

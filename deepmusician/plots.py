@@ -45,12 +45,8 @@ class Palette:
     marks: tuple[str, ...]
 
 
-LIGHT = Palette(
-    "#4a4f59", "#cfcabd", "#efebe1", ("#0e6e68", "#c8612b", "#4c5fb0", "#a33c6a", "#7a7420", "#5b4a8a")
-)
-DARK = Palette(
-    "#b4b8bf", "#3b424d", "#1f242c", ("#4fc7bb", "#f0975c", "#93a3f0", "#e384ae", "#cfc566", "#b59fea")
-)
+LIGHT = Palette("#4a4f59", "#cfcabd", "#efebe1", ("#0e6e68", "#c8612b", "#4c5fb0", "#a33c6a", "#7a7420", "#5b4a8a"))
+DARK = Palette("#b4b8bf", "#3b424d", "#1f242c", ("#4fc7bb", "#f0975c", "#93a3f0", "#e384ae", "#cfc566", "#b59fea"))
 
 
 def pitch_name(pitch: int) -> str:
@@ -148,9 +144,7 @@ def _draw_notes(ax: Axes, notes: np.ndarray, palette: Palette) -> None:
     from matplotlib.colors import to_rgb
 
     left, right, pitch = notes["onset"], notes["onset"] + notes["duration"], notes["pitch"].astype(float)
-    right = np.maximum(
-        right - np.minimum(0.04, 0.15 * notes["duration"]), left
-    )  # a gap between repeated notes
+    right = np.maximum(right - np.minimum(0.04, 0.15 * notes["duration"]), left)  # a gap between repeated notes
     corners = [(left, pitch - 0.42), (left, pitch + 0.42), (right, pitch + 0.42), (right, pitch - 0.42)]
     shapes = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
     tracks, place = np.unique(notes["track"], return_inverse=True)
@@ -233,13 +227,9 @@ def plot_metric(
         ("valid", "held-out songs", palette.marks[0]),
         ("composed", "what it composes", palette.marks[2]),
     ):
-        points = [
-            (row["epoch"], row[part][name]) for row in history if (row.get(part) or {}).get(name) is not None
-        ]
+        points = [(row["epoch"], row[part][name]) for row in history if (row.get(part) or {}).get(name) is not None]
         if points:
-            ax.plot(
-                *zip(*points, strict=True), color=colour, linewidth=2, label=label, **_marker(len(points))
-            )
+            ax.plot(*zip(*points, strict=True), color=colour, linewidth=2, label=label, **_marker(len(points)))
     for i, (label, level) in enumerate((references or {}).items()):
         style = (":", "--", "-.")[i % 3]
         ax.axhline(level, color=palette.ink, linestyle=style, linewidth=1.2, label=label)
@@ -283,9 +273,7 @@ def plot_loss_curves(
         "key_frequencies": "key frequencies alone",
         "silence": "silence",
     }
-    levels = {
-        words.get(k, k): v["nll"] for k, v in (baselines or {}).items() if np.isfinite(v.get("nll", np.nan))
-    }
+    levels = {words.get(k, k): v["nll"] for k, v in (baselines or {}).items() if np.isfinite(v.get("nll", np.nan))}
     plot_metric(history, "loss", axes[0], palette=palette)
     plot_metric(history, "nll", axes[1], references=levels, palette=palette)
     own = [(row.get("valid") or row["train"]).get("data_density") for row in history]

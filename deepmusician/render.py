@@ -100,9 +100,7 @@ def render(
         )
     lowest, highest = fluid.SAMPLE_RATES_HZ
     if not lowest <= sample_rate_hz <= highest:
-        raise RenderError(
-            f"sample_rate_hz must be {lowest}..{highest}, got {sample_rate_hz}; 44100 suits most"
-        )
+        raise RenderError(f"sample_rate_hz must be {lowest}..{highest}, got {sample_rate_hz}; 44100 suits most")
     soundfont = find_soundfont() if soundfont is None else _checked(Path(soundfont))
     midi = write_midi(_in_milliseconds(song))
     samples = fluid.synthesise(midi, soundfont, sample_rate_hz, song.seconds)
@@ -213,9 +211,7 @@ def _write(audio: Audio, file: BinaryIO, kind: str) -> None:
     library = _soundfile()
     container, subtype = FORMATS[kind]
     if container not in library.available_formats():
-        raise RenderError(
-            f"libsndfile {library.__libsndfile_version__} cannot write {kind}; use wav, or install 1.1"
-        )
+        raise RenderError(f"libsndfile {library.__libsndfile_version__} cannot write {kind}; use wav, or install 1.1")
     writer = partial(library.SoundFile, mode="w", format=container, subtype=subtype, channels=2)
     try:
         with writer(file, samplerate=audio.sample_rate_hz) as sound:

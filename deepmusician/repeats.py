@@ -30,12 +30,8 @@ class Signs:
 
     starts: set[int] = field(default_factory=set)
     ends: dict[int, int] = field(default_factory=dict)  # how often the passage sounds
-    endings: dict[tuple[int, int], set[int]] = field(
-        default_factory=dict
-    )  # (first, last measure): in which rounds
-    words: dict[str, list[int]] = field(
-        default_factory=dict
-    )  # "Segno", "DaCapoAlFine" …, as music21 calls them
+    endings: dict[tuple[int, int], set[int]] = field(default_factory=dict)  # (first, last measure): in which rounds
+    words: dict[str, list[int]] = field(default_factory=dict)  # "Segno", "DaCapoAlFine" …, as music21 calls them
 
 
 def playing_order(parts: list[list[Measure]], brackets: list) -> tuple[list[int], str]:

@@ -116,9 +116,7 @@ def _check_length(notes: np.ndarray) -> None:
     if first < 0:
         raise MidiError(f"a note must not start before beat 0, got {first:g}; shift the song")
     if last > MAX_BEATS:
-        raise MidiError(
-            f"a song must end within {MAX_BEATS:,} beats, got {last:,.0f}; cut it or mend its times"
-        )
+        raise MidiError(f"a song must end within {MAX_BEATS:,} beats, got {last:,.0f}; cut it or mend its times")
 
 
 def _raster(

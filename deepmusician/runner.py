@@ -104,10 +104,13 @@ class _Session:
         for report in self.trainer.epochs(self._stopped, lambda *a: self._on_batch(began, *a)):
             if self.writes:
                 self._keep(report)
-        if self.trainer.epoch >= self.options.n_epochs:
-            return self.say("finished", f"Finished {self.options.n_epochs} epochs.")
-        if self.writes and self.trainer.batch:
+        finished = self.trainer.epoch >= self.options.n_epochs
+        if self.writes and self.trainer.batch and not finished:
             save_as(self.run, self.trainer, self.card, f"epoch-{self.trainer.epoch:04d}+{self.trainer.batch:05d}")
+        if self.writes and self.run.checkpoint("best"):
+            self._calibrate()  # after saving: it draws random numbers that the next step must not miss
+        if finished:
+            return self.say("finished", f"Finished {self.options.n_epochs} epochs.")
         return self.say("stopped", f"Stopped in epoch {self.trainer.epoch + 1}; resume goes on from here.")
 
     def _keep(self, report: dict[str, Any]) -> None:
@@ -125,6 +128,17 @@ class _Session:
         self.run.write_metrics([*self.run.metrics()[: report["epoch"] - 1], report])
         prune(self.run)
         self.written = 0.0  # say so at once
+
+    def _calibrate(self) -> None:
+        """Let the best model compose as many notes a frame as its music has."""
+        from deepmusician.checkpoint import amend_card, load
+        from deepmusician.generation import calibrate_fullness
+
+        best = self.run.checkpoint("best")
+        model, card = load(best)
+        if "fullness" not in card:
+            self.say("training", "Calibrating how full it composes.")
+            amend_card(best, fullness=calibrate_fullness(model, card["data"]["density"]))
 
     def _compose(self) -> tuple[Any, np.ndarray]:
         """The same piece after every epoch: the same start, the same random numbers."""

@@ -84,15 +84,11 @@ def read_entries(folder: Path) -> tuple[Entry, ...]:
     try:
         catalogue = json.loads((folder / CATALOGUE_FILE).read_text("utf-8"))
         if catalogue["form"] != _FORM:
-            raise LibraryError(
-                f"data set {folder.name} has form {catalogue['form']}, not {_FORM}; import it again"
-            )
+            raise LibraryError(f"data set {folder.name} has form {catalogue['form']}, not {_FORM}; import it again")
         notes = _load_notes(folder / NOTES_FILE)
         return tuple(_entry(record, notes) for record in catalogue["entries"])
     except (OSError, EOFError, ValueError, KeyError, TypeError, MidiError) as error:
-        raise LibraryError(
-            f"data set {folder.name} is damaged ({error}); delete it and import it again"
-        ) from error
+        raise LibraryError(f"data set {folder.name} is damaged ({error}); delete it and import it again") from error
 
 
 def _load_notes(path: Path) -> np.ndarray:

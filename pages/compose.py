@@ -37,7 +37,7 @@ with left:
     values["tempo_bpm"] = control(FIELDS["tempo_bpm"], "compose")
 with right:
     values["sampler"] = control(FIELDS["sampler"], "compose")
-    names = ("temperature", "top_p") if values["sampler"] == "sample" else ("threshold",)
+    names = ("temperature", "top_p", "fullness") if values["sampler"] == "sample" else ("threshold",)
     values |= {name: control(FIELDS[name], "compose") for name in names}
     values["program"] = choose_program()
     values["seed"] = control(FIELDS["seed"], "compose")

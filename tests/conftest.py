@@ -18,6 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty workspace, used by this test alone."""
     folder = tmp_path / "home"
     monkeypatch.setenv("DEEPMUSICIAN_HOME", str(folder))
+    monkeypatch.delenv("DEEPMUSICIAN_MAX_RUNS", raising=False)
     return folder
 
 

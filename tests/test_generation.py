@@ -8,8 +8,9 @@ import torch
 
 from deepmusician import checkpoint
 from deepmusician.errors import OptionError
-from deepmusician.generation import compose
+from deepmusician.generation import calibrate_fullness, compose, compose_frames
 from deepmusician.midi import write_midi
+from deepmusician.models.contract import Sampling
 from deepmusician.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
@@ -74,7 +75,9 @@ def test_a_given_piece_guides(saved):
     assert not (low == high).all()
 
 
-@pytest.mark.parametrize("change", [{"temperature": 0.3}, {"top_p": 0.5}, {"sampler": "threshold", "threshold": 0.08}])
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0.3}, {"top_p": 0.5}, {"fullness": 1.5}, {"sampler": "threshold", "threshold": 0.08}]
+)
 def test_each_way_of_drawing_gives_other_music(saved, change):
     plain = compose(saved, OPTIONS).roll.sounding
     assert not (plain == compose(saved, dataclasses.replace(OPTIONS, **change)).roll.sounding).all()
@@ -97,6 +100,23 @@ def test_silence_is_said_in_words(saved):
 def test_everything_at_once_is_said_in_words(saved):
     composed = compose(saved, dataclasses.replace(OPTIONS, sampler="threshold", threshold=0.001))
     assert "Everything sounds at once" in composed.warnings[0]
+
+
+def test_the_checkpoints_own_fullness_holds_unless_another_is_asked_for(saved):
+    checkpoint.amend_card(saved, fullness=2.0)
+    own = compose(saved, OPTIONS).roll.sounding
+    assert (own == compose(saved, dataclasses.replace(OPTIONS, fullness=2.0)).roll.sounding).all()
+    assert own.sum() > 1.3 * compose(saved, dataclasses.replace(OPTIONS, fullness=1.0)).roll.sounding.sum()
+
+
+def test_calibrated_fullness_composes_as_many_notes_as_asked_for(saved):
+    model, _ = checkpoint.load(saved)
+    default = GenerateOptions()
+    for density in (6.0, 9.0):
+        fullness = calibrate_fullness(model, density)
+        how = Sampling("sample", default.temperature, default.top_p, fullness=fullness)
+        frames, _ = compose_frames(model, 256, how, generator=torch.Generator().manual_seed(5), batch_size=16)
+        assert frames.sum(2).mean() == pytest.approx(density, rel=0.15)
 
 
 def test_a_prime_without_playable_notes_is_refused(saved):

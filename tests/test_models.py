@@ -155,6 +155,12 @@ def test_low_temperature_plays_the_likeliest_keys_and_a_high_one_levels_them():
     assert sharpen(logits, 1.0, 1.0).tolist() == pytest.approx([0.3, 0.5, 0.2])
 
 
+def test_fullness_multiplies_the_expected_notes():
+    logits = torch.randn(50, 88, generator=torch.Generator().manual_seed(0)) - 4
+    expected = 1.5 * torch.sigmoid(logits).sum(-1)
+    torch.testing.assert_close(sharpen(logits, fullness=1.5).sum(-1), expected, atol=1e-3, rtol=0)
+
+
 def test_keys_outside_the_nucleus_never_sound():
     assert sharpen(torch.logit(torch.tensor([0.1, 0.5, 0.4])), 1.0, 0.6)[0] == 0
 
@@ -171,6 +177,7 @@ def test_top_p_keeps_the_fewest_keys_that_hold_the_share():
         ({"sampler": "beam"}, "sampler must be sample or threshold"),
         ({"temperature": 0}, "temperature must be above 0"),
         ({"top_p": 0}, "top_p must be above 0"),
+        ({"fullness": 0}, "fullness must be above 0"),
     ],
 )
 def test_impossible_sampling_is_refused(values, message):

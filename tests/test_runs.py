@@ -8,10 +8,11 @@ import sys
 import time
 
 import pytest
-from deepmusician.formats import read_song
 
 from deepmusician import runs
+from deepmusician.checkpoint import read_card
 from deepmusician.errors import LibraryError, RunError
+from deepmusician.formats import read_song
 from deepmusician.runner import train_run
 from deepmusician.runs import Status
 
@@ -36,6 +37,13 @@ def test_a_run_leaves_everything_needed_to_repeat_it(tiny):
     assert [p.name for p in run.samples()] == ["epoch-0001.mid", "epoch-0002.mid"]
     assert run.checkpoint("best") and run.checkpoint("last")
     assert not (run.path / "checkpoints" / "last").resolve().name.startswith(".")
+
+
+def test_a_finished_run_knows_how_full_to_compose(tiny):
+    run = runs.new_run(tiny, "first")
+    train_run(run)
+    assert 0.7 <= read_card(run.checkpoint("best"))["fullness"] <= 1.6
+    assert not list(run.checkpoint("best").glob(".*"))
 
 
 def test_samples_are_midi_that_can_be_read(tiny):

@@ -39,14 +39,15 @@ class Batch:
 class Sampling:
     """How a frame is drawn from its distribution.
 
-    `sample` draws every key by its honest probability, sharpened by `temperature` and cut by `top_p`; `threshold`
-    plays each key whose output reaches `threshold`.
+    `sample` draws every key by its honest probability, sharpened by `temperature` and cut by `top_p`, with `fullness`
+    times as many notes as the model expects; `threshold` plays each key whose output reaches `threshold`.
     """
 
     sampler: str = "sample"
     temperature: float = 1.0
     top_p: float = 1.0
     threshold: float = 0.5
+    fullness: float = 1.0
 
     def __post_init__(self) -> None:
         if self.sampler not in ("sample", "threshold"):
@@ -55,3 +56,5 @@ class Sampling:
             raise OptionError(f"temperature must be above 0, got {self.temperature:g}; use 0.05 for the safest")
         if not 0 < self.top_p <= 1:
             raise OptionError(f"top_p must be above 0 and at most 1, got {self.top_p:g}")
+        if self.fullness <= 0:
+            raise OptionError(f"fullness must be above 0, got {self.fullness:g}; 1 leaves the music as full as it is")

@@ -56,23 +56,24 @@ class IndependentKeys(nn.Module):
         """Draw a frame from its logits; the generator's device must be the logits'."""
         if how.sampler == "threshold":
             return (torch.sigmoid(logits) >= how.threshold).to(logits.dtype)
-        p = sharpen(posterior_logits(logits, self.objective), how.temperature, how.top_p)
+        p = sharpen(posterior_logits(logits, self.objective), how.temperature, how.top_p, how.fullness)
         noise = torch.rand(p.shape, generator=generator, device=p.device)
         return (noise < p).to(logits.dtype)
 
 
-def sharpen(logits: Tensor, temperature: float, top_p: float) -> Tensor:
+def sharpen(logits: Tensor, temperature: float = 1.0, top_p: float = 1.0, fullness: float = 1.0) -> Tensor:
     """Probabilities [..., 88] made safer or bolder without changing how many notes are expected in the frame.
 
     Nearly all keys are unlikely, so a lower temperature alone would silence the frame; an offset common to its keys
-    keeps their sum. Keys outside the nucleus get 0.
+    keeps their sum, or makes it `fullness` times as large. Keys outside the nucleus get 0.
     """
     p = torch.sigmoid(logits)
-    if temperature == 1 and top_p == 1:
+    if temperature == top_p == fullness == 1:
         return p
     sharper = logits / temperature
     keep = nucleus(p, top_p) if top_p < 1 else torch.ones_like(p, dtype=torch.bool)
-    return torch.where(keep, torch.sigmoid(sharper + _offset(sharper, keep, p.sum(-1, keepdim=True))), 0.0)
+    notes = fullness * p.sum(-1, keepdim=True)
+    return torch.where(keep, torch.sigmoid(sharper + _offset(sharper, keep, notes)), 0.0)
 
 
 def _offset(logits: Tensor, keep: Tensor, notes: Tensor) -> Tensor:
