@@ -419,10 +419,12 @@ def test_every_composing_option_has_a_control(trained):
     by_key(app.get("button_group"), "compose.init").set_value("guided").run()
     by_key(app.get("button_group"), "compose.sampler").set_value("threshold").run()
     shown = {w.key for kind in (app.slider, app.select_slider, app.number_input, app.selectbox) for w in kind}
-    sampling = {"compose.temperature", "compose.top_p"}  # shown with the other sampler
+    sampling = {"compose.temperature", "compose.top_p", "compose.fullness"}  # shown with the other sampler
     expected = {f"compose.{f.name}" for f in dataclasses.fields(GenerateOptions)} - sampling
     expected -= {"compose.init", "compose.sampler", "compose.seq_len"}
     assert expected | {"compose.bars"} <= shown
+    by_key(app.get("button_group"), "compose.sampler").set_value("sample").run()
+    assert sampling <= {w.key for kind in (app.slider, app.select_slider) for w in kind}
 
 
 def test_length_in_bars_is_shown_as_frames(trained):

@@ -30,6 +30,7 @@ LABELS = {
     "accelerator": "Computed by",
     "precision": "Number format",
     "top_p": "Top-p",
+    "fullness": "Fullness (thinner to fuller)",
     "init": "Beginning",
     "sampler": "How notes are chosen",
     "tempo_bpm": "Tempo (beats a minute)",
@@ -73,11 +74,15 @@ def stops(field: Field) -> tuple[Any, ...] | None:
 
 
 def _ladder(low: float, high: float) -> list[float]:
-    """From `low` to `high`: doublings where both are powers of two, hundredths up to 1, else 1, 2, 3, 5, 10, ..."""
+    """From `low` to `high`: doublings between powers of two, hundredths up to 1, twentieths in a narrow range, else
+    1, 2, 3, 5, 10, ...
+    """
     if isinstance(high, int) and high & (high - 1) == 0:
         return [step for i in range(high.bit_length()) if (step := 2**i) >= low]
     if low >= 0.001 and high <= 1:
         return [round(i / 100, 2) for i in range(1, 100) if low <= i / 100 <= high]
+    if high / low <= 20:
+        return [round(i / 20, 2) for i in range(round(20 * low), round(20 * high) + 1)]
     decades = [m * 10.0**e for e in range(-9, 6) for m in (1, 2, 3, 5)]
     kept = [float(f"{d:.1g}") for d in decades if low <= float(f"{d:.1g}") <= high]
     return [int(d) for d in kept] if isinstance(high, int) else kept
