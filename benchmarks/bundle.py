@@ -20,7 +20,7 @@ from deepmusician.evaluation import evaluate
 from deepmusician.generation import compose, sampling
 from deepmusician.metrics import find_collapse, held_share, scale_consistency
 from deepmusician.midi import write_midi
-from deepmusician.options import GenerateOptions, TrainOptions, from_dict
+from deepmusician.options import GenerateOptions, TrainOptions, command_line, from_dict
 from deepmusician.render import render, write_audio
 from deepmusician.windows import read_rolls
 
@@ -34,6 +34,8 @@ def main() -> None:
     model, card = checkpoint.load(args.run)
     primes = checkpoint.load_primes(args.run)
     report = evaluate(args.run)
+    flags = command_line(from_dict(TrainOptions, card["options"]))
+    card |= {"command": f"deepmusician train {flags} --run {card['title']}"}
     card |= {"title": args.title, "description": args.description}
     card["composing"] = {"tempo_bpm": args.tempo, "program": args.program}
     card["scores"] = {k: report[k] for k in ("songs", "frames", "threshold", "model", "baselines")}

@@ -70,8 +70,8 @@ class TrainOptions:
     """Everything needed to repeat a training; written to a run's `config.toml`."""
 
     path: str = option("bach-chorales", "a MIDI file, a folder, a zip, a saved data set or a corpus", "-p")
-    n_epochs: int = option(20, "how many times the training songs are gone through", "-e", low=1, high=10_000)
-    batch_size: int = option(32, "windows a training step sees at once", "-b", low=1, high=4096, group="training")
+    n_epochs: int = option(40, "how many times the training songs are gone through", "-e", low=1, high=10_000)
+    batch_size: int = option(16, "windows a training step sees at once", "-b", low=1, high=4096, group="training")
     seq_len: int = option(
         64,
         "frames in a source window and in the target that follows it",
@@ -107,7 +107,7 @@ class TrainOptions:
         low=0.05, high=0.99, group="loss",
     )  # fmt: skip
     learning_rate: float = option(
-        1e-3, "how far a step moves the weights", "-lr", low=1e-6, high=0.1, group="training", log=True
+        2e-3, "how far a step moves the weights", "-lr", low=1e-6, high=0.1, group="training", log=True
     )
     weight_decay: float = option(0.01, "pull of the weights towards zero (AdamW)", low=0.0, high=1.0, group="training")
     teacher_forcing_ratio: float = option(

@@ -95,7 +95,8 @@ class _Session:
             self._restore(data)
         if self.writes:
             sounding = [(rolls.sounding(i) for i in part) for part in (train, valid if len(valid) else train)]
-            self.run.write_baselines(baselines(*sounding))
+            self.baselines = baselines(*sounding)
+            self.run.write_baselines(self.baselines)
         return self._epochs()
 
     def _epochs(self) -> Status:
@@ -151,6 +152,12 @@ class _Session:
 
     def _findings(self, report: dict[str, Any], sounding: np.ndarray) -> list[str]:
         findings = find_collapse(sounding, self.card["data"]["held_share"], report["highest"], self.options.threshold)
+        copied, model = self.baselines["repeat_last"]["nll"], (report["valid"] or report["train"])["nll"]
+        if model > copied:
+            findings.append(
+                f"Copying the last frame still predicts better ({copied:.2f} nats a frame against {model:.2f}): "
+                "train for more epochs, in smaller steps of fewer windows, or on more music."
+            )
         if report["valid"] is None:
             findings.append(
                 "There is only one song, so none is held out: the numbers do not show how it does on new music."

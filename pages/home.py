@@ -70,7 +70,7 @@ if asked and asked[0] in models:
     model, seed = models[asked[0]], asked[1]
     with st.spinner(f"{model.title} is composing …"):
         piece = cached.composition(
-            str(model.path), model.version, {"seq_len": model.frames(BARS), "seed": seed}, None
+            str(model.path), model.version, {"seq_len": model.frames(BARS), "seed": seed, **model.composing}, None
         )
     for warning in piece.warnings:
         st.warning(capital(warning), icon=":material/hearing:")

@@ -52,6 +52,14 @@ def test_samples_are_midi_that_can_be_read(tiny):
     assert len(read_song(run.samples()[0])) > 0
 
 
+def test_a_model_worse_than_copying_is_told_so(tiny):
+    run = runs.new_run(tiny, "first")
+    train_run(run)
+    copied, model = run.baselines()["repeat_last"]["nll"], run.metrics()[-1]["valid"]["nll"]
+    assert model > copied
+    assert any(f"({copied:.2f} nats a frame against {model:.2f})" in w for w in run.warnings())
+
+
 def test_only_useful_checkpoints_are_kept(tiny):
     run = runs.new_run(dataclasses.replace(tiny, n_epochs=6), "first")
     train_run(run)

@@ -33,6 +33,11 @@ class Model:
         """The length of its frames as a part of a whole note."""
         return self.card.get("options", {}).get("division", "1/16")
 
+    @property
+    def composing(self) -> dict[str, Any]:
+        """The tempo and instrument that suit it, as options of composing; empty where its card names none."""
+        return self.card.get("composing", {})
+
     def frames(self, bars: int, division: str | None = None) -> int:
         """How many frames make `bars` bars of four beats."""
         return round(bars / Fraction(division or self.division))
