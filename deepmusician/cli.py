@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from deepmusician import __version__
 from deepmusician.errors import DeepMusicianError, OptionError
 from deepmusician.options import GenerateOptions, TrainOptions, from_dict
+from deepmusician.progress import Bar, TrainProgress
 from deepmusician.runs import QUIET_THREADS
 
 
@@ -72,6 +73,11 @@ def _verb(
     verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     verb.set_defaults(run_command=command)
     return verb
+
+
+def _add_checkpoint(verb: argparse.ArgumentParser) -> None:
+    text = "a run, a checkpoint folder, or a bundled one"
+    verb.add_argument("-c", "--checkpoint", required=True, metavar="CHECKPOINT|RUN", help=text)
 
 
 def _add_options(verb: argparse.ArgumentParser, kind: type) -> None:
@@ -129,7 +135,7 @@ def train(args: argparse.Namespace) -> int:
     if process_rank() > 0:  # one of several processes, of which the first speaks
         train_run(run, resume=args.resume, data=data)
         return 0
-    with _TrainProgress(run) as progress:
+    with TrainProgress(run) as progress:
         status = train_run(run, progress, args.resume, data)
     print(f"{run.name}: {status.message}")
     if run.checkpoint("best"):
@@ -144,7 +150,7 @@ def _train_options(args: argparse.Namespace) -> tuple[TrainOptions, Any]:
     options = from_dict(TrainOptions, _chosen(args, TrainOptions))
     from deepmusician.library import read_source
 
-    with _Bar("reading", "files") as bar:
+    with Bar("reading", "files") as bar:
         data = read_source(options.path, bar)
     refused = [e for e in data.entries if e.status == "refused"]
     for entry in refused[:5]:
@@ -175,100 +181,12 @@ def _resumed(args: argparse.Namespace) -> Any:
     return run
 
 
-class _TrainProgress:
-    """A bar for the epoch under way with rate and time left, and a line for each that is finished."""
-
-    def __init__(self, run: Any) -> None:
-        self.run, self.shown = run, len(run.metrics())
-        self.bar = _Bar("training", "steps")
-
-    def __enter__(self) -> _TrainProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-        self._lines()
-
-    def __call__(self, status: Any) -> None:
-        if status.state != "training":
-            return
-        self._lines()
-        total = status.n_epochs * status.n_batches
-        self.bar(min(status.epoch * status.n_batches + status.batch, total), total)
-
-    def _lines(self) -> None:
-        reports = self.run.metrics()[self.shown :]
-        self.shown += len(reports)
-        for report in reports:
-            self.bar.write(epoch_line(report))
-            for warning in report.get("warnings", []):
-                self.bar.write(f"  {warning}")
-
-
-def epoch_line(report: dict[str, Any]) -> str:
-    """One epoch in one line: both likelihoods in nats a frame, F1, densities in notes a frame, speed."""
-    train, valid = report["train"], report["valid"] or report["train"]
-    which = "held out" if report["valid"] else "training"
-    return (
-        f"epoch {report['epoch']:3d}  loss {train['loss']:.4f}  nats/frame {train['nll']:.3f} training, "
-        f"{valid['nll']:.3f} {which}  F1 {valid['f1']:.3f}  notes/frame {report['composed']['density']:.2f} composed, "
-        f"{valid['data_density']:.2f} data  {report['frames_per_second']:.0f} frames/s"
-    )
-
-
-class _Bar:
-    """tqdm, made at the first call so that quick work shows none; callable as progress(done, total)."""
-
-    def __init__(self, what: str, unit: str) -> None:
-        self.what, self.unit, self.bar = what, unit, None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __call__(self, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if self.bar is None:
-            self.bar = tqdm(
-                total=total,
-                initial=max(done - 1, 0),
-                desc=self.what,
-                unit=f" {self.unit}",
-                leave=False,
-                disable=None,
-                delay=0.5,
-            )
-        self.bar.total = total
-        self.bar.update(done - self.bar.n)
-
-    def write(self, line: str) -> None:
-        """A line above the bar, on standard output."""
-        from tqdm import tqdm
-
-        tqdm.write(line)
-        sys.stdout.flush()
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.close()
-
-
 # generate
 
 
 def _generate_parser(verbs: Any) -> None:
     verb = _verb(verbs, "generate", generate, "compose with a checkpoint or a run")
-    verb.add_argument(
-        "-c",
-        "--checkpoint",
-        required=True,
-        metavar="CHECKPOINT|RUN",
-        help="a run, a checkpoint folder, or a bundled one",
-    )
+    _add_checkpoint(verb)
     _add_options(verb, GenerateOptions)
     verb.add_argument("--prime", metavar="FILE", help="the piece that guided composing goes on from")
     verb.add_argument(
@@ -331,13 +249,7 @@ def _write_sound(song: Any, path: Path) -> None:
 
 def _evaluate_parser(verbs: Any) -> None:
     verb = _verb(verbs, "evaluate", evaluate, "how well a model predicts held-out music, beside baselines")
-    verb.add_argument(
-        "-c",
-        "--checkpoint",
-        required=True,
-        metavar="CHECKPOINT|RUN",
-        help="a run, a checkpoint folder, or a bundled one",
-    )
+    _add_checkpoint(verb)
     verb.add_argument(
         "-p", "--path", metavar="PATH|CORPUS", help="music to judge it on (default: the songs held out in training)"
     )

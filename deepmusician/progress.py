@@ -1,0 +1,88 @@
+"""What the command line shows while work goes on: a bar with rate and time left, and a line for each epoch."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class TrainProgress:
+    """A bar for the epoch under way with rate and time left, and a line for each that is finished."""
+
+    def __init__(self, run: Any) -> None:
+        self.run, self.shown = run, len(run.metrics())
+        self.bar = Bar("training", "steps")
+
+    def __enter__(self) -> TrainProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        self._lines()
+
+    def __call__(self, status: Any) -> None:
+        if status.state != "training":
+            return
+        self._lines()
+        total = status.n_epochs * status.n_batches
+        self.bar(min(status.epoch * status.n_batches + status.batch, total), total)
+
+    def _lines(self) -> None:
+        reports = self.run.metrics()[self.shown :]
+        self.shown += len(reports)
+        for report in reports:
+            self.bar.write(epoch_line(report))
+            for warning in report.get("warnings", []):
+                self.bar.write(f"  {warning}")
+
+
+def epoch_line(report: dict[str, Any]) -> str:
+    """One epoch in one line: both likelihoods in nats a frame, F1, densities in notes a frame, speed."""
+    train, valid = report["train"], report["valid"] or report["train"]
+    which = "held out" if report["valid"] else "training"
+    return (
+        f"epoch {report['epoch']:3d}  loss {train['loss']:.4f}  nats/frame {train['nll']:.3f} training, "
+        f"{valid['nll']:.3f} {which}  F1 {valid['f1']:.3f}  notes/frame {report['composed']['density']:.2f} composed, "
+        f"{valid['data_density']:.2f} data  {report['frames_per_second']:.0f} frames/s"
+    )
+
+
+class Bar:
+    """tqdm, made at the first call so that quick work shows none; callable as progress(done, total)."""
+
+    def __init__(self, what: str, unit: str) -> None:
+        self.what, self.unit, self.bar = what, unit, None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(
+                total=total,
+                initial=max(done - 1, 0),
+                desc=self.what,
+                unit=f" {self.unit}",
+                leave=False,
+                disable=None,
+                delay=0.5,
+            )
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+    def write(self, line: str) -> None:
+        """A line above the bar, on standard output."""
+        from tqdm import tqdm
+
+        tqdm.write(line)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
