@@ -1,6 +1,6 @@
 """Take the README's pictures: `python docs/pictures.py` drives the studio in Chromium and fills docs/pictures/.
 
-It works in a workspace of its own: a small network is trained on the Mozart quartets, so it takes about two minutes.
+It works in a workspace of its own: a network is trained on Bach's chorales, so it takes some minutes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH, TALLEST = 1280, 1500  # pixels
 TRAINING = [
-    "train", "-p", "mozart-quartets", "--run", "mozart", "-e", "8", "--hidden-size", "128", "-l", "1", "-d", "1",
+    "train", "-p", "bach-chorales", "--run", "chorales", "-e", "12", "-div", "1/8", "-s", "32", "-lr", "0.003",
 ]  # fmt: skip
 
 
@@ -90,9 +90,9 @@ def main() -> None:
             take(page, "home", "audio")
             page.goto(f"{url}/library?data=mozart-quartets")
             take(page, "library", 'img[alt^="Piano roll"]')
-            page.goto(f"{url}/train?run=new&data=mozart-quartets")
+            page.goto(f"{url}/train?run=new&data=bach-chorales")
             take(page, "train", 'img[alt^="Loss of a key"]')
-            page.goto(f"{url}/train?run=mozart")
+            page.goto(f"{url}/train?run=chorales")
             take(page, "training", 'img[alt^="Loss, surprise"]')
             page.goto(f"{url}/compose")
             page.get_by_role("button", name="Compose", exact=True).click()

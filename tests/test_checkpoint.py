@@ -2,13 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from deepmusician import checkpoint
 from deepmusician.errors import CheckpointError
+from deepmusician.generation import compose
+from deepmusician.metrics import scale_consistency
+from deepmusician.midi import read_midi
 from deepmusician.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from deepmusician.options import GenerateOptions
 
 SMALL = Seq2SeqConfig(seq_len=6, hidden_size=16, classifier_size=12)
 
@@ -102,6 +107,28 @@ def test_every_bundled_checkpoint_loads_and_is_small_enough():
         assert card["command"].startswith("deepmusician train")
         assert sum(p.stat().st_size for p in folder.rglob("*")) <= 25 * 2**20
         assert json.dumps(model.card())
+
+
+@pytest.mark.parametrize("folder", checkpoint.bundled(), ids=lambda p: p.name)
+def test_what_a_bundled_model_composes_is_music(folder):
+    """Not empty, not one chord held, about as full as what it learnt from, in a key, and it moves."""
+    card = checkpoint.read_card(folder)
+    rolls = [compose(folder, GenerateOptions(seq_len=128, seed=seed)) for seed in range(3)]
+    assert not [w for r in rolls for w in r.warnings]
+    sounding = [r.roll.sounding for r in rolls]
+    assert np.mean([s.sum(1).mean() for s in sounding]) == pytest.approx(card["data"]["density"], rel=0.3)
+    assert np.mean([scale_consistency(s) for s in sounding]) > 0.85
+    assert all(len(np.unique(s, axis=0)) > 10 for s in sounding)
+    assert not (sounding[0] == sounding[1]).all()
+
+
+@pytest.mark.parametrize("folder", checkpoint.bundled(), ids=lambda p: p.name)
+def test_a_bundled_models_samples_are_what_it_composes(folder):
+    card = checkpoint.read_card(folder)
+    for sample in sorted((folder / "samples").glob("*.mid")):
+        song = read_midi(sample)
+        assert song.tempo_bpm == pytest.approx(card["composing"]["tempo_bpm"], rel=1e-3)
+        assert 30 < len(song) and 48 <= song.beats <= 64
 
 
 def test_no_code_of_the_package_can_unpickle():
