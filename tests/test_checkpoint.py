@@ -128,7 +128,7 @@ def test_a_bundled_models_samples_are_what_it_composes(folder):
     for sample in sorted((folder / "samples").glob("*.mid")):
         song = read_midi(sample)
         assert song.tempo_bpm == pytest.approx(card["composing"]["tempo_bpm"], rel=1e-3)
-        assert 30 < len(song) and 48 <= song.beats <= 64
+        assert len(song) > 30 and 48 <= song.beats <= 64
 
 
 def test_no_code_of_the_package_can_unpickle():
