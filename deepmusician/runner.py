@@ -267,7 +267,7 @@ def prune(run: Run) -> None:
     folder = run.path / "checkpoints"
     used = {(folder / link).resolve().name for link in ("last", "best")}
     spare = sorted(p for p in folder.glob("epoch-*") if p.name not in used)
-    for path in spare[:-1]:
+    for path in [*spare[:-1], *folder.glob(".epoch-*.tmp")]:  # drafts are left by a kill; the lock makes them ours
         shutil.rmtree(path)
 
 
