@@ -35,7 +35,7 @@ def main() -> None:
     primes = checkpoint.load_primes(args.run)
     report = evaluate(args.run)
     flags = command_line(from_dict(TrainOptions, card["options"]))
-    card |= {"command": f"deepmusician train {flags} --run {card['title']}"}
+    card |= {"command": f"deepmusician train {flags} --run {args.name}"}
     card |= {"title": args.title, "description": args.description}
     card["composing"] = {"tempo_bpm": args.tempo, "program": args.program}
     card["scores"] = {k: report[k] for k in ("songs", "frames", "threshold", "model", "baselines")}

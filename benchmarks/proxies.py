@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from deepmusician import checkpoint
-from deepmusician.generation import compose_frames
+from deepmusician.generation import compose_frames, sampling
 from deepmusician.metrics import find_collapse, held_share, scale_consistency
 from deepmusician.models.contract import Sampling
-from deepmusician.options import TrainOptions, from_dict
+from deepmusician.options import GenerateOptions, TrainOptions, from_dict
 from deepmusician.windows import read_rolls
 
 
@@ -35,6 +35,7 @@ def main() -> None:
     human = [rolls.sounding(i)[: args.frames] for i, name in enumerate(names) if name in held_out]
     print(f"{'':34}{'notes':>8}{'held':>8}{'in key':>8}{'chords':>8}{'collapsed':>11}")
     row("held-out human", human, card)
+    row("as calibrated", pieces(model, sampling(GenerateOptions(), card), "zero", args), card)
     for init in ("zero", "random"):
         for temperature in (1.0, 0.85, 0.7, 0.55):
             for top_p in (1.0, 0.9, 0.8):

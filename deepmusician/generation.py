@@ -16,7 +16,7 @@ import torch
 
 from deepmusician import checkpoint
 from deepmusician.errors import OptionError
-from deepmusician.metrics import find_collapse
+from deepmusician.metrics import find_collapse, held_share
 from deepmusician.models.contract import Sampling
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
@@ -26,6 +26,11 @@ from deepmusician.windows import song_frames
 if TYPE_CHECKING:
     from torch import nn
 
+SETTINGS = ("temperature", "top_p", "fullness", "threshold")
+# temperature and top-p from bold to careful; the more careful, the longer chords are held
+CAUTION = (
+    (1.0, 1.0), (0.95, 0.97), (0.9, 0.94), (0.85, 0.9), (0.8, 0.87), (0.75, 0.83), (0.7, 0.8), (0.6, 0.75), (0.5, 0.7),
+)  # fmt: skip
 FULLNESS = (0.7, 1.6)  # beyond it the model is too far from its data to be mended by drawing more or fewer notes
 
 
@@ -60,10 +65,10 @@ def compose(
 
 
 def sampling(options: GenerateOptions, card: dict[str, Any]) -> Sampling:
-    """How to draw frames: the options', with the checkpoint's own threshold and fullness where none is given."""
-    threshold = card.get("threshold", 0.5) if options.threshold is None else options.threshold
-    fullness = card.get("fullness", 1.0) if options.fullness is None else options.fullness
-    return Sampling(options.sampler, options.temperature, options.top_p, threshold, fullness)
+    """How to draw frames: the options', else the checkpoint's own settings, else what suits most."""
+    own = {"temperature": 0.7, "top_p": 0.8, "fullness": 1.0, "threshold": 0.5, **card}
+    values = {k: own[k] if getattr(options, k) is None else getattr(options, k) for k in SETTINGS}
+    return Sampling(options.sampler, **values)
 
 
 @torch.inference_mode()
@@ -90,21 +95,41 @@ def compose_frames(
     return written, highest
 
 
-def calibrate_fullness(model: nn.Module, density: float, n_frames: int = 128, pieces: int = 16) -> float:
-    """The fullness at which the model, left to itself, composes `density` notes a frame.
+def calibrate(model: nn.Module, density: float, held: float, n_frames: int = 128, pieces: int = 16) -> dict[str, float]:
+    """Temperature, top-p and fullness by which the model composes music as full and as restless as it learnt.
 
-    Left to itself a model hears its own slips: a voice once lost is less expected in the next frame, so music composed
-    at fullness 1 is thinner than what was learnt. Bisection on freely composed pieces, all from the same seed.
+    Left to itself a model hears its own slips: a voice once lost is less expected in the next frame, and a stray note
+    calls for more. So pieces are composed freely, all from the same seed, at growing CAUTION, each with the fullness
+    that gives `density` notes a frame, until as large a share of frames equals the one before as in the music (`held`).
     """
+    found: dict[int, tuple[float, float]] = {}
+
+    def held_at(level: int) -> float:
+        if level not in found:
+            found[level] = _calibrate_fullness(model, CAUTION[level], density, n_frames, pieces)
+        return found[level][1]
+
+    low, high = 0, len(CAUTION) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if held_at(middle) < held else (low, middle)
+    nearest = min((low, max(low - 1, 0)), key=lambda level: abs(held_at(level) - held))
+    temperature, top_p = CAUTION[nearest]
+    return {"temperature": temperature, "top_p": top_p, "fullness": found[nearest][0]}
+
+
+def _calibrate_fullness(
+    model: nn.Module, caution: tuple[float, float], density: float, n_frames: int, pieces: int
+) -> tuple[float, float]:
+    """The fullness that composes `density` notes a frame, by bisection, and the held share of what it composed."""
     low, high = FULLNESS
-    default = GenerateOptions()
-    for _ in range(6):
+    for _ in range(5):
         middle = (low * high) ** 0.5
-        how = Sampling("sample", default.temperature, default.top_p, fullness=middle)
+        how = Sampling("sample", *caution, fullness=middle)
         generator = torch.Generator().manual_seed(0)
         frames, _ = compose_frames(model, n_frames, how, generator=generator, batch_size=pieces)
         low, high = (middle, high) if frames.sum(2).mean() < density else (low, middle)
-    return round((low * high) ** 0.5, 3)
+    return round((low * high) ** 0.5, 3), float(np.mean([held_share(f) for f in frames]))
 
 
 def _prime_frames(prime: Song, card: dict[str, Any]) -> np.ndarray:

@@ -167,16 +167,18 @@ class GenerateOptions:
         "sample draws each key by its probability; threshold plays every key above a limit",
         choices=SAMPLERS,
     )
-    temperature: float = option(0.7, "below 1 plays safe, above 1 takes risks", low=0.05, high=3.0)
-    top_p: float = option(
-        0.8,
-        "draw only from the likeliest keys that hold this share of the expected notes",
+    temperature: float | None = option(
+        None, "below 1 plays safe, above 1 takes risks; without it the checkpoint's own", low=0.05, high=3.0
+    )
+    top_p: float | None = option(
+        None,
+        "draw only from the likeliest keys that hold this share of the expected notes; without it the checkpoint's own",
         low=0.05,
         high=1.0,
     )
     fullness: float | None = option(
         None,
-        "times as many notes as the model expects; without it the checkpoint's own, which matches its music's density",
+        "times as many notes as the model expects; without it the checkpoint's own, as full as its music",
         low=0.25,
         high=4.0,
     )

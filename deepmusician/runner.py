@@ -131,15 +131,15 @@ class _Session:
         self.written = 0.0  # say so at once
 
     def _calibrate(self) -> None:
-        """Let the best model compose as many notes a frame as its music has."""
+        """Let the best model compose music as full and as restless as it learnt."""
         from deepmusician.checkpoint import amend_card, load
-        from deepmusician.generation import calibrate_fullness
+        from deepmusician.generation import calibrate
 
         best = self.run.checkpoint("best")
         model, card = load(best)
         if "fullness" not in card:
-            self.say("training", "Calibrating how full it composes.")
-            amend_card(best, fullness=calibrate_fullness(model, card["data"]["density"]))
+            self.say("training", "Finding the settings by which it composes best.")
+            amend_card(best, **calibrate(model, card["data"]["density"], card["data"]["held_share"]))
 
     def _compose(self) -> tuple[Any, np.ndarray]:
         """The same piece after every epoch: the same start, the same random numbers."""

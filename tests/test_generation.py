@@ -8,7 +8,7 @@ import torch
 
 from deepmusician import checkpoint
 from deepmusician.errors import OptionError
-from deepmusician.generation import calibrate_fullness, compose, compose_frames
+from deepmusician.generation import CAUTION, calibrate, compose, compose_frames
 from deepmusician.midi import write_midi
 from deepmusician.models.contract import Sampling
 from deepmusician.models.seq2seq import Seq2Seq, Seq2SeqConfig
@@ -109,14 +109,14 @@ def test_the_checkpoints_own_fullness_holds_unless_another_is_asked_for(saved):
     assert own.sum() > 1.3 * compose(saved, dataclasses.replace(OPTIONS, fullness=1.0)).roll.sounding.sum()
 
 
-def test_calibrated_fullness_composes_as_many_notes_as_asked_for(saved):
+@pytest.mark.parametrize(("density", "held"), [(6.0, 0.0), (9.0, 1.0)])
+def test_calibrated_settings_compose_as_many_notes_as_asked_for(saved, density, held):
     model, _ = checkpoint.load(saved)
-    default = GenerateOptions()
-    for density in (6.0, 9.0):
-        fullness = calibrate_fullness(model, density)
-        how = Sampling("sample", default.temperature, default.top_p, fullness=fullness)
-        frames, _ = compose_frames(model, 256, how, generator=torch.Generator().manual_seed(5), batch_size=16)
-        assert frames.sum(2).mean() == pytest.approx(density, rel=0.15)
+    settings = calibrate(model, density, held)
+    how = Sampling("sample", **settings)
+    frames, _ = compose_frames(model, 256, how, generator=torch.Generator().manual_seed(5), batch_size=16)
+    assert frames.sum(2).mean() == pytest.approx(density, rel=0.15)
+    assert (settings["temperature"], settings["top_p"]) == CAUTION[0 if held == 0 else -1]
 
 
 def test_a_prime_without_playable_notes_is_refused(saved):

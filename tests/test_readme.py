@@ -19,6 +19,7 @@ import pytest
 from conftest import scale_song
 
 from deepmusician import cli
+from deepmusician.checkpoint import bundled, read_card
 from deepmusician.corpora import CORPORA
 from deepmusician.midi import read_midi, write_midi
 from deepmusician.options import TrainOptions
@@ -153,3 +154,11 @@ def test_the_file_tree_names_what_is_there():
             assert folder.exists(), name
         else:
             assert list(folder.glob(name.rstrip("/"))), f"{folder.name}/{name}"
+
+
+def test_the_readme_tells_of_each_bundled_model_what_its_card_says():
+    for folder in bundled():
+        card = read_card(folder)
+        model, copying = card["scores"]["model"], card["scores"]["baselines"]["repeat_last"]
+        assert card["command"] in README
+        assert f"| `{folder.name}` | {model['nll']:.2f} / {copying['nll']:.2f} | {model['f1']:.2f}" in README

@@ -39,10 +39,11 @@ def test_a_run_leaves_everything_needed_to_repeat_it(tiny):
     assert not (run.path / "checkpoints" / "last").resolve().name.startswith(".")
 
 
-def test_a_finished_run_knows_how_full_to_compose(tiny):
+def test_a_finished_run_knows_how_to_compose(tiny):
     run = runs.new_run(tiny, "first")
     train_run(run)
-    assert 0.7 <= read_card(run.checkpoint("best"))["fullness"] <= 1.6
+    card = read_card(run.checkpoint("best"))
+    assert 0.7 <= card["fullness"] <= 1.6 and 0.5 <= card["temperature"] <= 1 and 0.7 <= card["top_p"] <= 1
     assert not list(run.checkpoint("best").glob(".*"))
 
 

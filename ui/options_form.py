@@ -81,7 +81,7 @@ def _ladder(low: float, high: float) -> list[float]:
         return [step for i in range(high.bit_length()) if (step := 2**i) >= low]
     if low >= 0.001 and high <= 1:
         return [round(i / 100, 2) for i in range(1, 100) if low <= i / 100 <= high]
-    if high / low <= 20:
+    if high / low <= 60:
         return [round(i / 20, 2) for i in range(round(20 * low), round(20 * high) + 1)]
     decades = [m * 10.0**e for e in range(-9, 6) for m in (1, 2, 3, 5)]
     kept = [float(f"{d:.1g}") for d in decades if low <= float(f"{d:.1g}") <= high]
