@@ -55,7 +55,7 @@ if models:
     with st.container(horizontal=True):
         for model in models.values():
             clicked |= st.button(
-                f"Play a piece by {model.title}", key=f"home.{model.id}", icon=":material/play_arrow:",
+                f"Play a piece after {model.title}", key=f"home.{model.id}", icon=":material/play_arrow:",
                 type="primary", on_click=next_piece, args=(model,),
             )  # fmt: skip
 else:

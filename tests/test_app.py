@@ -493,7 +493,7 @@ def test_silence_is_said_in_words_with_its_remedy(trained):
 def test_home_plays_a_piece_at_one_click_and_another_at_the_next(trained):
     app = open_page()
     button = app.button[0]
-    assert button.label == "Play a piece by small (your training)"
+    assert button.label == "Play a piece after small (your training)"
     well(button.click().run())
     assert "seed 1" in texts(app.caption)
     well(app.button[0].click().run())
