@@ -17,6 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: app test setup clean
 
 app: setup
+	@echo "Deep Musician opens in your browser, at http://127.0.0.1:8501 where that port is free; Ctrl-C ends it"
 	$(BIN)/streamlit run app.py
 
 test: setup $(VENV)/.test-ready

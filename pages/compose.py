@@ -39,6 +39,8 @@ with right:
     values["sampler"] = control(FIELDS["sampler"], "compose")
     names = ("temperature", "top_p", "fullness") if values["sampler"] == "sample" else ("threshold",)
     values |= {name: control(FIELDS[name], "compose") for name in names}
+    if values["sampler"] == "sample" and model.automatic:
+        st.caption(model.automatic)
     values["program"] = choose_program()
     values["seed"] = control(FIELDS["seed"], "compose")
 

@@ -425,6 +425,7 @@ def test_every_composing_option_has_a_control(trained):
     assert expected | {"compose.bars"} <= shown
     by_key(app.get("button_group"), "compose.sampler").set_value("sample").run()
     assert sampling <= {w.key for kind in (app.slider, app.select_slider) for w in kind}
+    assert "Automatic is temperature" in texts(app.caption)
 
 
 def test_length_in_bars_is_shown_as_frames(trained):

@@ -114,7 +114,13 @@ def test_a_second_call_sets_nothing_up(tmp_path):
     for target, last in (("app", "streamlit run app.py"), ("test", "-m pytest")):
         code, said = make("-n", target, f"VENV={tmp_path}")
         assert code == 0
-        assert said.strip() == f"{tmp_path}/bin/" + {"app": last, "test": f"python {last}"}[target]
+        commands = [line for line in said.splitlines() if not line.startswith("echo ")]
+        assert commands == [f"{tmp_path}/bin/" + {"app": last, "test": f"python {last}"}[target]]
+
+
+def test_make_app_tells_the_address(tmp_path):
+    (tmp_path / ".ready").touch()
+    assert "http://127.0.0.1:8501" in make("-n", "app", f"VENV={tmp_path}")[1]
 
 
 def test_changed_requirements_are_installed_again(tmp_path):

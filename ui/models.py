@@ -38,6 +38,13 @@ class Model:
         """The tempo and instrument that suit it, as options of composing; empty where its card names none."""
         return self.card.get("composing", {})
 
+    @property
+    def automatic(self) -> str:
+        """In words, what it draws with where a control stands on automatic; empty before it was calibrated."""
+        names = {"temperature": "temperature", "top_p": "top-p", "fullness": "fullness"}
+        own = [f"{word} {self.card[name]:g}" for name, word in names.items() if name in self.card]
+        return f"Automatic is {', '.join(own)}: found after its training." if own else ""
+
     def frames(self, bars: int, division: str | None = None) -> int:
         """How many frames make `bars` bars of four beats."""
         return round(bars / Fraction(division or self.division))
