@@ -70,6 +70,7 @@ def take(page: Page, name: str, show: str = "") -> None:
     tall = page.locator('[data-testid="stMain"]').evaluate("main => main.scrollHeight")
     page.set_viewport_size({"width": WIDTH, "height": min(tall, TALLEST)})
     page.wait_for_timeout(700)
+    page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")
     page.screenshot(path=PICTURES / f"{name}.png")
     page.set_viewport_size({"width": WIDTH, "height": 800})
     print(PICTURES / f"{name}.png")
