@@ -14,6 +14,7 @@ from ui.words import count, duration
 EVERY_SECONDS = 2.0
 NEW = "new"  # in the address: no run, but the form for one
 _SHOWN = "train.shown"
+_ASKED = "train.asked"  # (button, run) pressed and not yet done
 COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "stopped": "orange"}
 
 
@@ -50,6 +51,7 @@ def watch(run: Run) -> None:
 
 def _view(run: Run, was_live: bool) -> None:
     with sentences():
+        _do_asked(run)
         status = run.status()
         if was_live and not status.live:
             st.rerun()  # the whole page: buttons change, and asking again stops
@@ -113,24 +115,43 @@ def _curves(run: Run) -> None:
     figures.show(f"Loss, surprise and density over {len(history)} epochs", wide, narrow)
 
 
+STOP, RESUME, COMPOSE, ANOTHER = "Stop", "Resume", "Compose with it", "Another training"
+
+
 def _actions(run: Run, status: Status) -> None:
     """What can be done with a run: stop it, resume it, compose with it, leave it for another."""
     with st.container(horizontal=True):
-        if status.live and _button("Stop", ":material/stop:", run, disabled=run.stop_asked()):
-            run.stop()
-            st.toast("It saves its work and ends after the step under way.")
-        if status.state in ("stopped", "interrupted", "failed") and _button(
-            "Resume", ":material/play_arrow:", run
-        ):
-            run.resume()
-            st.rerun()
-        if run.checkpoint() and _button("Compose with it", ":material/music_note:", run, type="primary"):
-            st.switch_page(router.COMPOSE, query_params={"model": f"run-{run.name}"})
-        if _button("Another training", ":material/add:", run):
-            st.query_params["run"] = NEW
-            st.rerun()
+        if status.live:
+            _button(STOP, ":material/stop:", run, disabled=run.stop_asked())
+        if status.state in ("stopped", "interrupted", "failed"):
+            _button(RESUME, ":material/play_arrow:", run)
+        if run.checkpoint():
+            _button(COMPOSE, ":material/music_note:", run, type="primary")
+        _button(ANOTHER, ":material/add:", run)
 
 
-def _button(label: str, icon: str, run: Run, **look: Any) -> bool:
-    """A button that stays the same one while the page is drawn anew, so that no click is lost."""
-    return st.button(label, icon=icon, key=f"{label}.{run.name}", **look)
+def _button(label: str, icon: str, run: Run, **look: Any) -> None:
+    """A button that only takes note of the click: a run of the page may be cut short by the next, a note stays."""
+    st.button(label, icon=icon, key=f"{label}.{run.name}", on_click=_ask, args=(label, run.name), **look)
+
+
+def _ask(label: str, name: str) -> None:
+    st.session_state[_ASKED] = (label, name)
+
+
+def _do_asked(run: Run) -> None:
+    """Do what a button was pressed for, before anything is drawn."""
+    if st.session_state.get(_ASKED, ("", ""))[1] != run.name:
+        return
+    label, _ = st.session_state.pop(_ASKED)
+    if label == STOP:
+        run.stop()
+        st.toast("It saves its work and ends after the step under way.")
+    elif label == RESUME:
+        run.resume()
+        st.rerun()
+    elif label == COMPOSE:
+        st.switch_page(router.COMPOSE, query_params={"model": f"run-{run.name}"})
+    elif label == ANOTHER:
+        st.query_params["run"] = NEW
+        st.rerun()
