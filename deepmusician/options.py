@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepmusician.errors import OptionError
+from deepmusician.losses import KINDS as LOSSES
 from deepmusician.roll import parse_division
 
-LOSSES = ("bce", "focal", "focal+")
 INITIAL_STATES = ("zero", "random", "guided")
 SAMPLERS = ("sample", "threshold")
 VOICES = ("all", "melody")
