@@ -20,9 +20,10 @@ from deepmusician.evaluation import evaluate
 from deepmusician.generation import compose, sampling
 from deepmusician.metrics import find_collapse, held_share, scale_consistency
 from deepmusician.midi import write_midi
-from deepmusician.options import GenerateOptions, TrainOptions, command_line, from_dict
+from deepmusician.options import GenerateOptions, TrainOptions, from_dict
+from deepmusician.recipes import train_command
 from deepmusician.render import render, write_audio
-from deepmusician.windows import read_rolls
+from deepmusician.rolls import read_rolls
 
 BARS = 16
 SEEDS = (1, 2, 3)
@@ -34,7 +35,7 @@ def main() -> None:
     model, card = checkpoint.load(args.run)
     primes = checkpoint.load_primes(args.run)
     report = evaluate(args.run)
-    flags = command_line(from_dict(TrainOptions, card["options"]))
+    flags = train_command(from_dict(TrainOptions, card["options"]))
     card |= {"command": f"deepmusician train {flags} --run {args.name}"}
     card |= {"title": args.title, "description": args.description}
     card["composing"] = {"tempo_bpm": args.tempo, "program": args.program}

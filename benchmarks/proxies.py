@@ -19,7 +19,7 @@ from deepmusician.generation import compose_frames, sampling
 from deepmusician.metrics import find_collapse, held_share, scale_consistency
 from deepmusician.models.contract import Sampling
 from deepmusician.options import GenerateOptions, TrainOptions, from_dict
-from deepmusician.windows import read_rolls
+from deepmusician.rolls import read_rolls
 
 
 def main() -> None:

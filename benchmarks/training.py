@@ -20,7 +20,8 @@ from deepmusician.library import read_source
 from deepmusician.losses import Loss, cell_loss
 from deepmusician.options import TrainOptions
 from deepmusician.training import Trainer
-from deepmusician.windows import Windows, make_rolls
+from deepmusician.rolls import make_rolls
+from deepmusician.windows import Windows
 
 
 class OriginalLoop(nn.Module):

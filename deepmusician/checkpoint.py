@@ -85,11 +85,12 @@ def _card_text(card: dict[str, Any]) -> str:
 
 def load(source: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """The model, ready to compose, and its card. Raises CheckpointError where file and description do not fit."""
-    from deepmusician.models.registry import build
+    from deepmusician.models.registry import build, modern_names
 
     card = read_card(source)
     tensors = read_tensors(find(source) / WEIGHTS)
     tensors.pop(PRIMES, None)
+    tensors = modern_names(tensors)
     model = build(card["model"])
     _match(model.state_dict(), tensors)
     model.load_state_dict(tensors)

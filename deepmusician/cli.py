@@ -20,6 +20,7 @@ from deepmusician import __version__
 from deepmusician.errors import DeepMusicianError, OptionError
 from deepmusician.options import GenerateOptions, TrainOptions, from_dict
 from deepmusician.progress import Bar, TrainProgress
+from deepmusician.recipes import list_recipes, recipe_options
 from deepmusician.runs import QUIET_THREADS
 
 
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _render_parser(verbs)
     _runs_parser(verbs)
     _verb(verbs, "corpora", corpora, "what music is built in, with counts")
+    _verb(verbs, "recipes", recipes, "the kinds of model there are, and whose they are")
     return top
 
 
@@ -86,12 +88,20 @@ def _add_options(verb: argparse.ArgumentParser, kind: type) -> None:
         m = f.metadata
         name = f"--{f.name.replace('_', '-')}"
         if isinstance(f.default, bool):
-            verb.add_argument(*m["flags"], name, action="store_true", default=None, help=m["help"])
+            verb.add_argument(*m["flags"], name, action=argparse.BooleanOptionalAction, help=m["help"])
             continue
         default = "" if f.default is None else f" (default: {f.default})"
         metavar = None if m["choices"] else f.name.upper()
         text = (m["help"] + default).replace("%", "%%")
-        verb.add_argument(*m["flags"], name, type=_type(f), choices=m["choices"], metavar=metavar, help=text)
+        several = {"nargs": "+", "action": _Sources} if f.name == "path" else {}
+        verb.add_argument(*m["flags"], name, type=_type(f), choices=m["choices"], metavar=metavar, help=text, **several)
+
+
+class _Sources(argparse.Action):
+    """Several sources are one path, joined as `library` parts them."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: list[str], flag: str | None = None) -> None:
+        setattr(namespace, self.dest, "|".join(values))
 
 
 def _type(f: dataclasses.Field) -> Callable[[str], Any]:
@@ -147,17 +157,18 @@ def _train_options(args: argparse.Namespace) -> tuple[TrainOptions, Any]:
     """The options given and their music, which is refused before a run is made if it cannot be read."""
     if args.path is None:
         raise OptionError("train needs -p with a MIDI file, a folder, a zip or a corpus such as bach-chorales")
-    options = from_dict(TrainOptions, _chosen(args, TrainOptions))
-    from deepmusician.library import read_source
+    given = _chosen(args, TrainOptions)
+    options = recipe_options(given.pop("recipe", TrainOptions.recipe), **given)
+    from deepmusician.library import read_sources
 
     with Bar("reading", "files") as bar:
-        data = read_source(options.path, bar)
-    refused = [e for e in data.entries if e.status == "refused"]
+        sources = read_sources(options.path, bar)
+    refused = [e for _, data in sources for e in data.entries if e.status == "refused"]
     for entry in refused[:5]:
         print(f"left out {entry.name}: {entry.reason}", file=sys.stderr)
     if len(refused) > 5:
         print(f"left out {len(refused) - 5} more", file=sys.stderr)
-    return options, data
+    return options, sources
 
 
 def _resumed(args: argparse.Namespace) -> Any:
@@ -253,20 +264,26 @@ def _evaluate_parser(verbs: Any) -> None:
     verb.add_argument(
         "-p", "--path", metavar="PATH|CORPUS", help="music to judge it on (default: the songs held out in training)"
     )
+    verb.add_argument("--rolls", metavar="FILE.npz", help="polyphonic rolls, as the field's benchmark sets are kept")
+    verb.add_argument("--split", metavar="NAME", help="the part of the file to judge it on, such as valid or test")
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Print the report of `evaluation.evaluate`."""
+    """Print the report of `evaluation.evaluate` or `evaluate_rolls`."""
+    if bool(args.rolls) != bool(args.split):
+        raise OptionError("--rolls names a file and --split a part of it; give both or neither")
+    if args.rolls and args.path:
+        raise OptionError("-p and --rolls both name the music to judge on; give one of them")
     from deepmusician.evaluation import evaluate as judge
-    from deepmusician.evaluation import table
+    from deepmusician.evaluation import evaluate_rolls, table
 
-    report = judge(args.checkpoint, args.path)
+    report = evaluate_rolls(args.checkpoint, args.rolls, args.split) if args.rolls else judge(args.checkpoint, args.path)
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0
 
 
-# render, runs, corpora
+# render, runs, corpora, recipes
 
 
 def _render_parser(verbs: Any) -> None:
@@ -313,4 +330,11 @@ def corpora(args: argparse.Namespace) -> int:
 
     for corpus in list_corpora():
         print(f"{corpus.name:20} {corpus.count:5d}  {corpus.title}: {corpus.description} ({corpus.licence})")
+    return 0
+
+
+def recipes(args: argparse.Namespace) -> int:
+    """List the recipes."""
+    for recipe in list_recipes():
+        print(f"{recipe.name:20} {recipe.title}\n{'':20} {recipe.reference}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from deepmusician import checkpoint
-from deepmusician.errors import CheckpointError
-from deepmusician.library import read_source
+from deepmusician.errors import CheckpointError, LibraryError, OptionError
+from deepmusician.library import read_sources
 from deepmusician.metrics import baselines
 from deepmusician.options import TrainOptions, from_dict
+from deepmusician.rolls import Rolls, read_npz, read_rolls
 from deepmusician.scoring import score
-from deepmusician.windows import Rolls, Windows, read_rolls
 
 
 def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, Any]:
@@ -26,19 +27,62 @@ def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, A
     """
     model, card = checkpoint.load(source)
     options = from_dict(TrainOptions, card["options"])
-    names, rolls = read_rolls(options, read_source(options.path if music is None else music))
+    names, rolls = read_rolls(options, read_sources(options.path if music is None else str(music)))
+    rolls = as_trained(rolls, card)
     train, judged = _split(card, names, rolls, same=music is None)
-    scored = score(model, Windows(rolls, judged, options.seq_len, options.seq_len))
+    scored = score(model, rolls, judged)
     held = [rolls.sounding(i) for i in judged]
     return {
         "checkpoint": str(source),
         "music": str(music) if music else f"songs of {options.path} held out in training",
         "songs": len(judged),
-        "frames": scored.counts.frames,
+        "frames": scored.frames,
         "threshold": card["threshold"],
         "model": scored.table(card["threshold"]),
         "baselines": baselines((rolls.sounding(i) for i in train), held),
     }
+
+
+def evaluate_rolls(source: str | Path, file: str | Path, split: str) -> dict[str, Any]:
+    """The honest likelihood of a checkpoint on one split of a polyphonic .npz file, as the field compares it.
+
+    The total negative log-likelihood of all frames, each given all true frames before it and the first included,
+    divided by their number. The report is `evaluate`'s, with "split" and "nats_per_frame"; the baselines' constants
+    come from the file's `train` split where there is one, else from the judged one.
+    Source: Boulanger-Lewandowski et al., ICML 2012.
+    """
+    model, card = checkpoint.load(source)
+    if model.config.planes != "sounding" or model.config.head == "melody":
+        raise OptionError(
+            f"{source} also predicts what {file} does not hold (planes {model.config.planes}, head "
+            f"{model.config.head}); judge a model of planes sounding, or give music with -p"
+        )
+    judged = as_trained(read_npz(file, split), card)
+    scored = score(model, judged, np.arange(len(judged)))
+    try:
+        train = read_npz(file, "train")
+    except LibraryError:
+        train = judged
+    return {
+        "checkpoint": str(source),
+        "music": str(file),
+        "split": split,
+        "songs": len(judged),
+        "frames": scored.frames,
+        "nats_per_frame": scored.nll,
+        "threshold": card["threshold"],
+        "model": scored.table(card["threshold"]),
+        "baselines": baselines(map(train.sounding, range(len(train))), list(map(judged.sounding, range(len(judged))))),
+    }
+
+
+def as_trained(rolls: Rolls, card: dict[str, Any]) -> Rolls:
+    """The rolls with their styles counted as the model knows them; unknown ones count as a mix of all."""
+    known = tuple(card["data"].get("styles", ()))
+    if len(known) < 2 or not set(rolls.style_names) <= set(known):
+        return dataclasses.replace(rolls, style_names=rolls.style_names[:1], styles=np.zeros(len(rolls), np.int64))
+    index = np.array([known.index(name) for name in rolls.style_names])
+    return dataclasses.replace(rolls, style_names=known, styles=index[rolls.styles])
 
 
 def _split(card: dict[str, Any], names: Sequence[str], rolls: Rolls, same: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -58,8 +102,9 @@ def _split(card: dict[str, Any], names: Sequence[str], rolls: Rolls, same: bool)
 def table(report: dict[str, Any]) -> str:
     """The report for people."""
     model = report["model"]
+    part = f" ({report['split']})" if "split" in report else ""
     lines = [
-        f"{report['checkpoint']} on {report['songs']} {report['music']}",
+        f"{report['checkpoint']} on {report['songs']} {'songs of ' if part else ''}{report['music']}{part}",
         f"{'':18}{'nats/frame':>11}{'F1':>8}{'precision':>11}{'recall':>8}{'notes/frame':>13}",
         _row("model", model),
         *[_row(name.replace("_", " "), values) for name, values in report["baselines"].items()],

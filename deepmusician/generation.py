@@ -18,13 +18,15 @@ from deepmusician import checkpoint
 from deepmusician.errors import OptionError
 from deepmusician.metrics import find_collapse, held_share
 from deepmusician.models.contract import Sampling
+from deepmusician.models.frames import from_model, to_model
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
-from deepmusician.roll import Roll, from_roll, parse_division, roll_from_sounding, unpack
-from deepmusician.windows import song_frames
+from deepmusician.roll import KEYS, Roll, from_roll, parse_division, roll_from_frames, unpack
+from deepmusician.rolls import song_frames
+from deepmusician.styles import style_weights
 
 if TYPE_CHECKING:
-    from torch import nn
+    from deepmusician.models.base import Model
 
 SETTINGS = ("temperature", "top_p", "fullness", "threshold")
 # temperature and top-p from bold to careful; the more careful, the longer chords are held
@@ -44,7 +46,7 @@ class Composition:
 
 
 def compose(
-    source: str | Path | tuple[nn.Module, dict[str, Any]], options: GenerateOptions, prime: Song | None = None
+    source: str | Path | tuple[Model, dict[str, Any]], options: GenerateOptions, prime: Song | None = None
 ) -> Composition:
     """Compose with a checkpoint, a run, or a loaded (model, card).
 
@@ -56,11 +58,13 @@ def compose(
     heard = None
     if options.init == "guided":
         heard = _prime_frames(prime, card) if prime is not None else _held_out_frames(source, options.seed)
-    frames, highest = compose_frames(model, options.seq_len, how, options.init, heard, generator)
+    names = tuple(card.get("data", {}).get("styles", ()))
+    style = style_weights(options.style, names, options.seq_len) if names else no_style(options.style)
+    frames, highest = compose_frames(model, options.seq_len, how, options.init, heard, generator, style=style)
     division = parse_division(options.division or card["options"].get("division", "1/16"))
-    roll = roll_from_sounding(frames[0], division)
+    roll = roll_from_frames(frames[0], division)
     song = from_roll(roll, tempo_bpm=options.tempo_bpm, program=options.program)
-    warnings = find_collapse(frames[0], card.get("data", {}).get("held_share"), highest, how.threshold)
+    warnings = find_collapse(roll.sounding, card.get("data", {}).get("held_share"), highest, how.threshold)
     return Composition(song, roll, tuple(warnings))
 
 
@@ -71,37 +75,50 @@ def sampling(options: GenerateOptions, card: dict[str, Any]) -> Sampling:
     return Sampling(options.sampler, **values)
 
 
+def no_style(asked: str | None) -> None:
+    """Refuse a style asked of a model that learnt only one."""
+    if asked:
+        raise OptionError(f"this model learnt one style only, so {asked!r} cannot be chosen; leave the style out")
+
+
 @torch.inference_mode()
 def compose_frames(
-    model: nn.Module, n_frames: int, how: Sampling, init: str = "zero", prime: np.ndarray | None = None,
-    generator: torch.Generator | None = None, batch_size: int = 1,
+    model: Model, n_frames: int, how: Sampling, init: str = "zero", prime: np.ndarray | None = None,
+    generator: torch.Generator | None = None, batch_size: int = 1, style: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float | None]:  # fmt: skip
-    """Draw `n_frames` frames: bool [B, T, 88], and the highest output seen where a threshold decides.
+    """Draw `n_frames` frames: uint8 [B, T, W] as a roll's, and the highest output seen where a threshold decides.
 
-    `prime` is bool [n, 88]. Costs the same for each frame however long the piece.
+    `prime` is uint8 [n, W]; `style` [T, n] the styles' weights in each frame. Costs the same for each frame however
+    long the piece.
     """
     model.eval()
-    heard = None if prime is None else torch.from_numpy(prime)[None].float().expand(batch_size, -1, -1)
+    heard = None if prime is None else to_model(prime)[None].expand(batch_size, -1, -1)
+    styles = None if style is None else torch.from_numpy(style).float()[:, None].expand(-1, batch_size, -1)
     highest = None
-    written = np.zeros((batch_size, n_frames, model.config.n_keys), bool)
+    written = np.zeros((batch_size, n_frames, model.config.frame_size), np.uint8)
     with one_thread():
-        frame, state = model.start(init, prime=heard, batch_size=batch_size, generator=generator)
+        first = None if styles is None else styles[0]
+        frame, state = model.start(init, prime=heard, style=first, batch_size=batch_size, generator=generator)
         for t in range(n_frames):
-            context, state = model.step(frame, state)
+            context, state = model.step(frame, state, None if styles is None else styles[t])
             frame = model.head.sample(context, how, generator)
-            written[:, t] = frame.numpy() > 0
+            written[:, t] = from_model(frame)
             if how.sampler == "threshold":
-                highest = max(highest or 0.0, float(model.head.probability(context).max()))
+                highest = max(highest or 0.0, float(model.head.probability(context, generator).max()))
     return written, highest
 
 
-def calibrate(model: nn.Module, density: float, held: float, n_frames: int = 128, pieces: int = 16) -> dict[str, float]:
+def calibrate(
+    model: Model, density: float, held: float, n_frames: int = 128, pieces: int | None = None
+) -> dict[str, float]:
     """Temperature, top-p and fullness by which the model composes music as full and as restless as it learnt.
 
     Left to itself a model hears its own slips: a voice once lost is less expected in the next frame, and a stray note
     calls for more. So pieces are composed freely, all from the same seed, at growing CAUTION, each with the fullness
     that gives `density` notes a frame, until as large a share of frames equals the one before as in the music (`held`).
     """
+    if pieces is None:
+        pieces = 4 if model.head.draws else 16  # whole chords take longer to draw, and slip less
     found: dict[int, tuple[float, float]] = {}
 
     def held_at(level: int) -> float:
@@ -119,7 +136,7 @@ def calibrate(model: nn.Module, density: float, held: float, n_frames: int = 128
 
 
 def _calibrate_fullness(
-    model: nn.Module, caution: tuple[float, float], density: float, n_frames: int, pieces: int
+    model: Model, caution: tuple[float, float], density: float, n_frames: int, pieces: int
 ) -> tuple[float, float]:
     """The fullness that composes `density` notes a frame, by bisection, and the held share of what it composed."""
     low, high = FULLNESS
@@ -128,26 +145,29 @@ def _calibrate_fullness(
         how = Sampling("sample", *caution, fullness=middle)
         generator = torch.Generator().manual_seed(0)
         frames, _ = compose_frames(model, n_frames, how, generator=generator, batch_size=pieces)
-        low, high = (middle, high) if frames.sum(2).mean() < density else (low, middle)
-    return round((low * high) ** 0.5, 3), float(np.mean([held_share(f) for f in frames]))
+        sounding = frames[..., :KEYS] > 0
+        low, high = (middle, high) if sounding.sum(2).mean() < density else (low, middle)
+    return round((low * high) ** 0.5, 3), float(np.mean([held_share(f) for f in sounding]))
 
 
 def _prime_frames(prime: Song, card: dict[str, Any]) -> np.ndarray:
-    """The piece to go on from as the model sees it, bool [n, 88]. Raises OptionError if none of it can be heard."""
+    """The piece to go on from as the model sees it, uint8 [n, W]. Raises OptionError if none of it can be heard."""
     options = card["options"]
     grid = parse_division(options.get("division", "1/16"))
-    frames = song_frames(prime, grid, options.get("voices", "all"), options.get("remove_zeros", False))
+    choices = options.get("voices", "all"), options.get("remove_zeros", False), options.get("planes", "sounding")
+    frames = song_frames(prime, grid, *choices)
     if not frames.any():
         raise OptionError("the piece to go on from has no note on the piano's 88 keys; choose another one")
     return frames
 
 
 def _held_out_frames(source: Any, seed: int) -> np.ndarray:
-    """The opening of one of the held-out pieces kept with the checkpoint, bool [n, 88]."""
+    """The opening of one of the held-out pieces kept with the checkpoint, uint8 [n, W]."""
     primes = None if isinstance(source, tuple) else checkpoint.load_primes(source)
     if primes is None:
         raise OptionError("guided needs a piece to go on from, and this checkpoint holds none; give one with --prime")
-    return unpack(primes[seed % len(primes)].numpy())
+    opening = primes[seed % len(primes)].numpy()
+    return opening if opening.shape[-1] >= KEYS else unpack(opening).view(np.uint8)  # version 0.1 packed them
 
 
 @contextmanager

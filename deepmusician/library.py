@@ -18,28 +18,18 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from deepmusician.corpora import CORPORA, load_corpus_entries
 from deepmusician.errors import LibraryError, MidiError
-from deepmusician.formats import read_songs
+from deepmusician.formats import SUFFIXES, read_songs
 from deepmusician.store import DataSet, Entry, read_entries, write_entries
 from deepmusician.workspace import workspace
 
-__all__ = [
-    "DataSet",
-    "Entry",
-    "delete_data_set",
-    "list_data_sets",
-    "load_data_set",
-    "read_source",
-    "read_uploads",
-    "save_data_set",
-    "source_of",
-]
-
 log = logging.getLogger(__name__)
 
+BETWEEN = "|"  # between the sources of one path
 Progress = Callable[[int, int], None]  # pieces done, pieces in all
 File = tuple[str, Callable[[], "bytes | Path"]]  # a label, and how to get at what is in it
 
@@ -75,6 +65,31 @@ def read_source(source: str | Path, progress: Progress | None = None) -> DataSet
     if not data.songs:
         raise LibraryError(_nothing_read(data, source))
     return data
+
+
+def split_paths(path: str) -> list[str]:
+    """The sources that a path names, each once: several are joined by "|"."""
+    if os.path.exists(os.path.expanduser(path)):  # a file's name may hold the sign
+        return [path]
+    return list(dict.fromkeys(part.strip() for part in path.split(BETWEEN) if part.strip())) or [path]
+
+
+def read_sources(path: str, progress: Progress | None = None) -> list[tuple[str, DataSet]]:
+    """Every source of `path` by a short name of its own: what a model learns them by, as styles."""
+    named: dict[str, DataSet] = {}
+    for source in split_paths(path):
+        data = read_source(source, progress)
+        short = _style_name(data.name)
+        name = next(n for n in chain([short], (f"{short}-{i}" for i in count(2))) if n not in named)
+        named[name] = data
+    return list(named.items())
+
+
+def _style_name(name: str) -> str:
+    """A data set's name without a file's suffix and the signs that mixes of styles are written with."""
+    stem, suffix = os.path.splitext(name)
+    short = stem if suffix.lower() in SUFFIXES or _is_zip(name) else name
+    return " ".join(re.sub("[,:>|]", " ", short).split()) or "music"
 
 
 def source_of(name: str) -> str:

@@ -14,8 +14,12 @@ from typing import Any
 
 from deepmusician.errors import OptionError
 from deepmusician.losses import KINDS as LOSSES
-from deepmusician.roll import parse_division
+from deepmusician.roll import PLANES, parse_division
 
+ARRANGEMENTS = ("encoder-decoder", "decoder", "expression")
+BACKBONES = ("rnn", "lstm", "gru", "tcn", "transformer", "biaxial", "biaxial-lstm")
+ATTENTION = ("none", "additive", "dot")
+HEADS = ("keys", "chord", "melody", "axis", "intervals")
 INITIAL_STATES = ("zero", "random", "guided")
 SAMPLERS = ("sample", "threshold")
 VOICES = ("all", "melody")
@@ -69,7 +73,10 @@ def _check_range(name: str, value: Any, low: float, high: float) -> None:
 class TrainOptions:
     """Everything needed to repeat a training; written to a run's `config.toml`."""
 
-    path: str = option("bach-chorales", "a MIDI file, a folder, a zip, a saved data set or a corpus", "-p")
+    path: str = option(
+        "bach-chorales", "a MIDI file, a folder, a zip, a saved data set or a corpus; several are as many styles", "-p"
+    )
+    recipe: str = option("deep-musician", "the recipe whose values hold where no others are given")
     n_epochs: int = option(40, "how many times the training songs are gone through", "-e", low=1, high=10_000)
     batch_size: int = option(16, "windows a training step sees at once", "-b", low=1, high=4096, group="training")
     seq_len: int = option(
@@ -84,16 +91,45 @@ class TrainOptions:
         None, "frames between window starts; without it seq_len, so each frame is a target once an epoch",
         low=1, high=4096, group="training",
     )  # fmt: skip
-    hidden_size: int = option(512, "units in each GRU layer", low=8, high=4096, group="model")
-    num_layers: int = option(2, "GRU layers in the encoder", "-l", low=1, high=8, group="model")
-    decoder_n_layers: int = option(2, "GRU layers in the decoder", "-d", low=1, high=8, group="model")
+    arrangement: str = option(
+        "encoder-decoder",
+        "a decoder that goes on from an encoder, a decoder alone, or expression: velocities for a piece that is there",
+        choices=ARRANGEMENTS, group="model",
+    )  # fmt: skip
+    backbone: str = option(
+        "gru",
+        "what carries time: rnn, lstm, gru; convolutions (tcn); a transformer; a gru or lstm for each key (biaxial)",
+        choices=BACKBONES, group="model",
+    )  # fmt: skip
+    attention: str = option(
+        "none", "how the decoder looks back at the frames the encoder read", choices=ATTENTION, group="model"
+    )
+    head: str = option(
+        "keys",
+        "how a frame is drawn: each key apart, a chord key after key, one melody note, or along the keys (of biaxial)",
+        choices=HEADS, group="model",
+    )  # fmt: skip
+    hidden_size: int = option(512, "units in each layer of the backbone", low=8, high=4096, group="model")
+    num_layers: int = option(
+        2, "layers in the encoder, or in the decoder where it is alone", "-l", low=1, high=8, group="model"
+    )
+    decoder_n_layers: int = option(
+        2, "layers in the decoder that follows an encoder", "-d", low=1, high=8, group="model"
+    )
     dropout: float = option(
-        0.2, "share of units silenced between GRU layers while training", low=0.0, high=0.9, group="model"
+        0.2, "share of units silenced between layers while training", low=0.0, high=0.9, group="model"
     )
     classifier_size: int = option(256, "units in the classifier's hidden layer", low=8, high=4096, group="model")
     classifier_dropout: float = option(
         0.5, "share of the classifier's units silenced while training", low=0.0, high=0.9, group="model"
     )
+    clock: bool = option(
+        False, "tell the model how many frames old the piece is, so that it can count the bars", group="model"
+    )
+    skip: bool = option(False, "show the last frame to the head as well as to the backbone", group="model")
+    kernel_size: int = option(3, "frames that a convolution of tcn sees at once", low=2, high=15, group="model")
+    attention_heads: int = option(4, "heads in each layer of a Transformer", low=1, high=16, group="model")
+    memory: int = option(128, "frames that a Transformer looks back at most", low=8, high=2048, group="model")
     loss: str = option(
         "focal", "bce treats every key alike; focal looks hardest at what it gets wrong; focal+ does so for notes only",
         "-c", choices=LOSSES, group="loss",
@@ -110,6 +146,10 @@ class TrainOptions:
         2e-3, "how far a step moves the weights", "-lr", low=1e-6, high=0.1, group="training", log=True
     )
     weight_decay: float = option(0.01, "pull of the weights towards zero (AdamW)", low=0.0, high=1.0, group="training")
+    averaging: float = option(
+        0.0, "judge and keep a running average of the weights: its decay a step, 0 for the weights themselves",
+        low=0.0, high=0.9999, group="training",
+    )  # fmt: skip
     teacher_forcing_ratio: float = option(
         1.0, "share of frames where the decoder sees the true last frame rather than its own guess", "-tf",
         low=0.0, high=1.0, group="training",
@@ -128,6 +168,10 @@ class TrainOptions:
     remove_zeros: bool = option(False, "leave out the frames in which nothing sounds", "-rz", group="music")
     division: str = option("1/16", "length of a frame as a part of a whole note", "-div", group="music")
     voices: str = option("all", "all notes, or only the melody on top", choices=VOICES, group="music")
+    planes: str = option(
+        "sounding", "what is learnt of a note: that it sounds; when it is struck anew, too; how loud, too",
+        choices=PLANES, group="music",
+    )  # fmt: skip
     valid_fraction: float = option(
         0.1, "share of the songs held out to judge the model", low=0.01, high=0.5, group="training"
     )
@@ -144,11 +188,36 @@ class TrainOptions:
         parse_division(self.division)
         if not self.path:
             raise OptionError("path is empty; give a file, a folder or a corpus such as bach-chorales")
+        _check_model(self)
 
     @property
     def step(self) -> int:
         """Frames between window starts."""
         return self.stride or self.seq_len
+
+
+def _check_model(o: TrainOptions) -> None:
+    """Refuse parts of a model that do not go together: rule, value, remedy."""
+    if o.head == "melody" and o.voices != "melody":
+        raise OptionError(f"head melody draws one key a frame, got voices {o.voices}; set voices to melody")
+    if o.head == "melody" and not o.skip:
+        raise OptionError("head melody holds the last frame's key, got skip off; turn skip on")
+    if o.head in ("axis", "intervals") and o.backbone not in ("biaxial", "biaxial-lstm"):
+        raise OptionError(f"head {o.head} reads a context of each key, got backbone {o.backbone}; set it to biaxial")
+    if o.planes != "sounding" and not o.skip:
+        raise OptionError(f"planes {o.planes} needs to know what sounded before, got skip off; turn skip on")
+    if o.arrangement == "expression" and o.planes != "velocity":
+        raise OptionError(f"arrangement expression gives velocities, got planes {o.planes}; set planes to velocity")
+    if o.attention != "none" and o.arrangement != "encoder-decoder":
+        raise OptionError(
+            f"attention {o.attention} looks at an encoder, got arrangement {o.arrangement}; "
+            "set it to encoder-decoder, or attention to none"
+        )
+    if o.backbone == "transformer" and o.hidden_size % (2 * o.attention_heads):
+        raise OptionError(
+            f"hidden_size of a transformer must be a multiple of twice attention_heads, got {o.hidden_size} and "
+            f"{o.attention_heads}; change either"
+        )
 
 
 @dataclass(frozen=True)
@@ -189,6 +258,10 @@ class GenerateOptions:
         low=0.001,
         high=0.999,
     )
+    style: str | None = option(
+        None,
+        "of a model that learnt several: one style, a mix such as a:0.7,b:0.3, or a change along the piece, a>b",
+    )
     division: str | None = option(None, "length of a frame; without it the one the model was trained on", "-d")
     tempo_bpm: float = option(100.0, "quarter notes a minute", low=20.0, high=400.0)
     program: int = option(0, "General MIDI instrument, 0..127 (0 is a piano)", low=0, high=127)
@@ -214,13 +287,29 @@ def from_dict(kind: type, values: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-def command_line(options: TrainOptions | GenerateOptions) -> str:
-    """The flags that differ from the defaults, as they are typed; the path always."""
+def command_line(options: TrainOptions | GenerateOptions, start: TrainOptions | GenerateOptions | None = None) -> str:
+    """The flags that differ from `start`, else from the defaults, as they are typed; the path always."""
+    start = start or type(options)()
     words = []
     for f in dataclasses.fields(options):
         value = getattr(options, f.name)
-        if value == f.default and f.name != "path":
-            continue
-        flag = f.metadata["flags"][0] if f.metadata["flags"] else f"--{f.name.replace('_', '-')}"
-        words += [flag] if value is True else [flag, shlex.quote(str(value))]
+        if f.name == "path":
+            words += ["-p", *_sources(value)]
+        elif value != getattr(start, f.name):
+            words += _flag(f, value)
     return " ".join(words)
+
+
+def _flag(f: dataclasses.Field, value: Any) -> list[str]:
+    long = f"--{f.name.replace('_', '-')}"
+    if value is False:
+        return [long.replace("--", "--no-", 1)]
+    flag = next(iter(f.metadata["flags"]), long)
+    return [flag] if value is True else [flag, shlex.quote(str(value))]
+
+
+def _sources(path: str) -> list[str]:
+    """The sources as words of their own, where each can be one."""
+    parts = path.split("|")
+    apart = all(part and not part.startswith("-") for part in parts)
+    return [shlex.quote(part) for part in (parts if apart else [path])]

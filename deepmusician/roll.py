@@ -23,6 +23,7 @@ KEYS = 88
 LOWEST = 21  # MIDI pitch of column 0, A0
 DEFAULT_DIVISION = Fraction(1, 16)
 DEFAULT_VELOCITY = 80
+PLANES = ("sounding", "onset", "velocity")  # each choice holds those left of it, too
 MAX_BEATS = 20_000  # longer than any piece; a single stray note could otherwise ask for gigabytes
 MAX_DENOMINATOR = 192  # a 1/192 frame is 10 ms at 120 beats a minute
 _TICKS_PER_BEAT = 480
@@ -174,12 +175,42 @@ def _runs(roll: Roll) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return start % width, start % width + (end - start), start // width
 
 
-def roll_from_sounding(sounding: np.ndarray, division: Fraction | str = DEFAULT_DIVISION) -> Roll:
-    """Make a roll of bool [T, 88] alone: an unbroken run on a key is one held note of velocity 80."""
-    sounding = np.asarray(sounding, bool)
-    onset = sounding.copy()
-    onset[1:] &= ~sounding[:-1]
-    return Roll(sounding, onset, sounding * np.uint8(DEFAULT_VELOCITY), division)
+def frames_of(roll: Roll, planes: str = "sounding") -> np.ndarray:
+    """The planes up to `planes` side by side: uint8 [T, 88 · P], 0 or 1 but for velocities, 0..127.
+
+    A key that comes out of silence is struck, even where the roll does not say so.
+    """
+    sides = (roll.sounding, _struck(roll.sounding, roll.onset), roll.velocity)[: PLANES.index(planes) + 1]
+    return np.concatenate([side.astype(np.uint8) for side in sides], axis=1)
+
+
+def roll_from_frames(frames: np.ndarray, division: Fraction | str = DEFAULT_DIVISION) -> Roll:
+    """Inverse of `frames_of`; in planes that are not there, an unbroken run is one note, of velocity 80.
+
+    Raises MidiError for frames of another width than 88, 176 or 264.
+    """
+    frames = np.asarray(frames)
+    if frames.ndim != 2 or frames.shape[1] not in (KEYS, 2 * KEYS, 3 * KEYS):
+        raise MidiError(f"frames must be [T, {KEYS}] for each of 1 to 3 planes, got {list(frames.shape)}")
+    sounding, onset, velocity = (frames[:, i * KEYS : (i + 1) * KEYS] for i in range(len(PLANES)))
+    sounding = sounding.astype(bool)
+    onset = _struck(sounding, onset.astype(bool) if onset.size else np.zeros_like(sounding))
+    loud = np.clip(velocity, 1, 127) if velocity.size else DEFAULT_VELOCITY  # what sounds has been struck
+    return Roll(sounding, onset, np.where(sounding, loud, 0).astype(np.uint8), division)
+
+
+def _struck(sounding: np.ndarray, onset: np.ndarray) -> np.ndarray:
+    """Where notes begin, bool [T, 88]: where a key is struck or comes out of silence."""
+    before = np.zeros_like(sounding)
+    before[1:] = sounding[:-1]
+    return sounding & (onset | ~before)
+
+
+def top_note(roll: Roll) -> Roll:
+    """Only the highest sounding key of each frame; notes too short for the grid may share one even in a melody."""
+    highest = KEYS - 1 - roll.sounding[:, ::-1].argmax(1)
+    keep = roll.sounding & (np.arange(KEYS) == highest[:, None])
+    return Roll(keep, roll.onset & keep, roll.velocity * keep, roll.division)
 
 
 def drop_silence(roll: Roll) -> Roll:

@@ -24,23 +24,26 @@ from filelock import Timeout
 from deepmusician.errors import DeepMusicianError, RunError
 from deepmusician.metrics import baselines, find_collapse, held_share
 from deepmusician.midi import write_midi
-from deepmusician.options import GenerateOptions, TrainOptions, command_line
+from deepmusician.options import GenerateOptions, TrainOptions
+from deepmusician.recipes import train_command
+from deepmusician.rolls import Rolls, read_rolls
 from deepmusician.runs import Run, Status, training_slot
-from deepmusician.windows import Rolls, read_rolls, split_songs
+from deepmusician.windows import split_songs
 
 if TYPE_CHECKING:
-    from deepmusician.library import DataSet
+    from deepmusician.rolls import Sources
     from deepmusician.training import Trainer
 
 log = logging.getLogger(__name__)
 
 STATUS_EVERY = 0.5  # seconds between two writes of the status
 SAMPLE_FRAMES = 128
+CALIBRATION_FRAMES = 128
 Progress = Callable[[Status], None]
 
 
 def train_run(
-    run: Run, on_status: Progress = lambda status: None, resume: bool = False, data: DataSet | None = None
+    run: Run, on_status: Progress = lambda status: None, resume: bool = False, data: Sources | None = None
 ) -> Status:
     """Train `run` to its end, to a stop request or to a signal; returns and leaves behind what happened.
 
@@ -59,7 +62,7 @@ def train_run(
 class _Session:
     """One process's work on a run."""
 
-    def __init__(self, run: Run, on_status: Progress, data: DataSet | None = None, writes: bool = True) -> None:
+    def __init__(self, run: Run, on_status: Progress, data: Sources | None = None, writes: bool = True) -> None:
         self.run, self.on_status, self.data, self.writes = run, on_status, data, writes
         self.options = run.options()
         self.signalled = False
@@ -83,13 +86,13 @@ class _Session:
         names, rolls = read_rolls(self.options, self.data, self._on_read)
         if self._stopped():
             return self.say("stopped", "Stopped before the first epoch.")
-        train, valid = split_songs(len(rolls), self.options.valid_fraction, self.options.seed)
+        train, valid = split_songs(len(rolls), self.options.valid_fraction, self.options.seed, rolls.styles)
         data = describe_data(self.options, names, rolls, valid)
         from deepmusician.training import Trainer, set_threads
 
         set_threads(self.options)
         self.trainer = Trainer(self.options, rolls, train, valid)
-        command = f"deepmusician train {command_line(self.options)} --run {self.run.name}"
+        command = f"deepmusician train {train_command(self.options)} --run {self.run.name}"
         self.card = {"title": self.run.name, "command": command, "data": data}
         if resume:
             self._restore(data)
@@ -139,13 +142,17 @@ class _Session:
         model, card = load(best)
         if "fullness" not in card:
             self.say("training", "Finding the settings by which it composes best.")
-            amend_card(best, **calibrate(model, card["data"]["density"], card["data"]["held_share"]))
+            amend_card(best, **calibrate(model, card["data"]["density"], card["data"]["held_share"], CALIBRATION_FRAMES))
 
     def _compose(self) -> tuple[Any, np.ndarray]:
         """The same piece after every epoch: the same start, the same random numbers."""
         from deepmusician.generation import compose
 
-        card = {"options": {"division": self.options.division}, "threshold": self.trainer.threshold}
+        card = {
+            "options": {"division": self.options.division},
+            "threshold": self.trainer.threshold,
+            "data": {"styles": self.card["data"]["styles"]},
+        }
         choice = GenerateOptions(seq_len=SAMPLE_FRAMES, seed=self.options.seed)
         composed = compose((self.trainer.model, card), choice)
         return composed.song, composed.roll.sounding
@@ -242,6 +249,7 @@ def describe_data(options: TrainOptions, names: tuple[str, ...], rolls: Rolls, v
         "frames": int(rolls.lengths.sum()),
         "density": round(float(np.unpackbits(rolls.packed).sum()) / len(rolls.packed), 4),
         "held_share": round(float(np.average(shares, weights=rolls.lengths)), 4),
+        "styles": list(rolls.style_names) if len(rolls.style_names) > 1 else [],
         "held_out": [names[i] for i in valid],
         "fingerprint": hashlib.sha256(rolls.packed.tobytes() + rolls.lengths.tobytes()).hexdigest()[:16],
     }

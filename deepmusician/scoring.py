@@ -1,24 +1,33 @@
-"""How well a model predicts windows, teacher-forced: its loss, its honest likelihood, its hits and misses."""
+"""How well a model predicts whole songs, from their first frame on: its loss, its honest likelihood, its hits."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from deepmusician.metrics import CellCounts
+from deepmusician.models.base import Model
+from deepmusician.models.contract import Batch
+from deepmusician.roll import KEYS
+from deepmusician.rolls import Rolls
 from deepmusician.windows import Windows
 
-BATCH = 64  # windows scored at once; changes speed only
+FRAMES = 4096  # of several songs, scored at once; changes speed only
+COUNTED = 1024  # frames whose keys are judged one by one where that means drawing chords
+SEED = 1  # heads that must draw chords to know how likely a key is draw the same ones each time
 
 
 @dataclass(frozen=True)
 class Score:
-    """Means over the frames of the windows: `loss` and `nll` in their own units a frame, and the cells' counts."""
+    """Means over the `frames` of the songs: `loss` and `nll` in their own units a frame, and the cells' counts."""
 
     loss: float
     nll: float
+    frames: int
     counts: CellCounts
 
     def table(self, threshold: float) -> dict[str, float]:
@@ -28,27 +37,59 @@ class Score:
 
 
 @torch.inference_mode()
-def score(model: nn.Module, windows: Windows, device: object = "cpu", most: int | None = None) -> Score | None:
-    """Score `windows`, each frame given the true ones before it; None where there are none.
+def score(
+    model: Model, rolls: Rolls, songs: np.ndarray, device: object = "cpu", most: int | None = None
+) -> Score | None:
+    """Score `songs` of `rolls`, each frame given the true ones before it; None where there are none.
 
-    With `most`, about that many windows spread evenly over all of them.
+    With `most`, songs spread evenly over all of them that hold about that many frames.
     """
-    places = windows.places()
-    if most is not None and len(places) > most:
-        places = places[:: -(-len(places) // most)]
-    if not len(places):
+    if most is not None:
+        songs = spread(rolls, songs, most)
+    if not len(songs):
         return None
     was_training = model.training
     model.eval()
     loss = nll = 0.0
-    counts = CellCounts()
-    for i in range(0, len(places), BATCH):
-        some = places[i : i + BATCH]
-        batch = windows.batch(some, 0 * some[:, 0]).to(device)
-        logits = model.logits(batch)
-        loss += float((model.head.loss(logits, batch.target) * batch.mask).sum())
-        nll += float((model.head.nll(logits, batch.target) * batch.mask).sum())
-        inside = batch.mask
-        counts.add(torch.sigmoid(logits[inside]).cpu().numpy(), batch.target[inside].cpu().numpy())
+    counts, frames = CellCounts(), int(rolls.lengths[songs].sum())
+    every = max(1, frames // COUNTED) if model.head.draws else 1
+    generator = torch.Generator(device).manual_seed(SEED)
+    for batch in whole_songs(rolls, songs):
+        batch = batch.to(device)
+        for place, contexts in model.walk(batch.target, batch.style):
+            inside, target = batch.mask[:, place], batch.target[:, place]
+            here, target = contexts[inside], target[inside]
+            losses, nlls = model.head.losses(here, target)
+            loss, nll = loss + float(losses.sum()), nll + float(nlls.sum())
+            some = slice(None, None, every)
+            probability = model.head.probability(here[some], generator)
+            counts.add(probability.cpu().numpy(), target[some, :KEYS].cpu().numpy())
     model.train(was_training)
-    return Score(loss / counts.frames, nll / counts.frames, counts)
+    return Score(loss / frames, nll / frames, frames, counts)
+
+
+@torch.inference_mode()
+def likelihoods(model: Model, batch: Batch) -> Tensor:
+    """Nats of each frame [B, T] of whole songs, each given the true frames before it; 0 where masked out."""
+    nll = torch.zeros(batch.mask.shape, device=batch.mask.device)
+    for place, contexts in model.walk(batch.target, batch.style):
+        nll[:, place] = model.head.nll(contexts, batch.target[:, place])
+    return nll * batch.mask
+
+
+def whole_songs(rolls: Rolls, songs: np.ndarray) -> Iterator[Batch]:
+    """The songs as batches of one window each, those of like length together, about FRAMES frames at a time."""
+    songs = songs[np.argsort(rolls.lengths[songs], kind="stable")[::-1]]
+    begin = 0
+    while begin < len(songs):
+        longest = int(rolls.lengths[songs[begin]])
+        some = songs[begin : begin + max(1, FRAMES // longest)]
+        places = np.stack([some, np.zeros_like(some)], 1)
+        yield Windows(rolls, some, longest, longest, 1).batch(places, np.zeros(len(some), np.int64))
+        begin += len(some)
+
+
+def spread(rolls: Rolls, songs: np.ndarray, most: int) -> np.ndarray:
+    """About `most` frames' worth of the songs, evenly picked; at least one song where there is any."""
+    frames = int(rolls.lengths[songs].sum())
+    return songs[:: max(1, round(frames / max(most, 1)))]

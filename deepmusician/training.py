@@ -7,6 +7,7 @@ processes are Hugging Face accelerate's business. It knows nothing of files but 
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -18,13 +19,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from deepmusician import checkpoint
 from deepmusician.errors import CheckpointError, OptionError
 from deepmusician.models.registry import new_model
 from deepmusician.options import TrainOptions, to_dict
+from deepmusician.rolls import Rolls
 from deepmusician.scoring import Score, score
-from deepmusician.windows import Rolls, Windows
+from deepmusician.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,11 @@ TRAINER, PLACE = "trainer.safetensors", "trainer.json"
 CLIP = 1.0  # largest norm of a step's gradient
 FINAL_RATE = 0.05  # the cosine ends at this share of the learning rate
 N_PRIMES = 8  # held-out openings kept in a checkpoint to guide composing
+ENOUGH = 16_384  # frames scored after an epoch, of training and of held-out songs each
+SPREAD = 32  # windows by which the size of random states is measured
+WARM_UP = 50  # steps over which the learning rate rises to its full height
+PLACES = ("epoch", "batch", "steps", "seconds", "threshold")
+LEARNER = "learner."  # in a saved trainer: the weights being trained, where the model's are their average
 
 OnBatch = Callable[[int, int, float], None]  # batches done, batches of the epoch, frames a second
 
@@ -47,20 +55,21 @@ class Trainer:
     def __init__(self, options: TrainOptions, rolls: Rolls, train: np.ndarray, valid: np.ndarray) -> None:
         self.options, self.rolls = options, rolls
         self.train_songs, self.valid_songs = train, valid
-        self.windows = Windows(rolls, train, options.seq_len, options.step)
-        self.train_scored = Windows(rolls, train, options.seq_len, options.seq_len)
-        self.held_out = Windows(rolls, valid, options.seq_len, options.seq_len)
         self.accelerator = make_accelerator(options)
         self.half = options.precision == "bf16" or (options.precision == "auto" and has_fast_bf16(options))
         torch.manual_seed(options.seed)
-        self.model = new_model(options)
+        self.model = new_model(options, len(rolls.style_names))
         self.model.head.start_at(torch.from_numpy(rolls.frequencies(train)).float())
+        self.windows = Windows(rolls, train, options.seq_len, options.step, self.model.source_frames)
         optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
-        self.model = self.accelerator.unwrap_model(self.wrapped)
+        self.learner = self.accelerator.unwrap_model(self.wrapped)
+        self.average = Average(self.learner, options.averaging) if options.averaging else None
+        self.model = self.average.model if self.average else self.learner
         self.epoch = self.batch = 0  # finished epochs, finished batches of the next one
+        self.steps = 0  # of the optimiser, since the first
         self.seconds = 0.0  # spent on the epoch so far
         self.best = math.inf
         self.threshold = options.threshold or 0.5
@@ -131,22 +140,25 @@ class Trainer:
             group["lr"] = self._rate((self.epoch + self.batch / n_batches) / self.options.n_epochs)
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            loss, _ = self.wrapped(batch, self.options.teacher_forcing_ratio)
+            loss = self.wrapped(batch, self.options.teacher_forcing_ratio)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.wrapped.parameters(), CLIP)
         self.optimizer.step()
+        if self.average:
+            self.average.update(self.learner, self.steps)
+        self.steps += 1
         return int(batch.mask.sum()) * world
 
     def _rate(self, done: float) -> float:
-        """Learning rate after a share `done` (0..1) of the training: half a cosine down to FINAL_RATE."""
-        low = FINAL_RATE
-        return self.options.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
+        """Learning rate after a share `done` (0..1) of the training: a short rise, half a cosine down to FINAL_RATE."""
+        low, rise = FINAL_RATE, min(1.0, (self.steps + 1) / WARM_UP)
+        return self.options.learning_rate * rise * (low + (1 - low) * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
     def _report(self) -> dict[str, Any]:
         """Training and held-out songs scored in the same way, without dropout and without transposition."""
-        valid = score(self.model, self.held_out, self.device)
-        most = len(self.held_out.places()) or 256  # as many training windows as held-out ones say enough
-        train = score(self.model, self.train_scored, self.device, most)
+        valid = score(self.model, self.rolls, self.valid_songs, self.device, ENOUGH)
+        most = min(int(self.rolls.lengths[self.valid_songs].sum()) or ENOUGH, ENOUGH)
+        train = score(self.model, self.rolls, self.train_songs, self.device, most)
         judged = valid or train
         self.threshold = self.options.threshold or judged.counts.threshold_for_density()
         self.is_best = judged.nll < self.best
@@ -166,24 +178,21 @@ class Trainer:
     @torch.inference_mode()
     def _measure_states(self) -> None:
         """Let `random` draw states as far from zero as music's are."""
-        windows = self.held_out if len(self.valid_songs) else self.windows
-        batch = next(windows.batches(64)).to(self.device)
+        songs = self.valid_songs if len(self.valid_songs) else self.train_songs
+        windows = Windows(self.rolls, songs, self.options.seq_len, self.options.seq_len, self.model.source_frames)
+        batch = next(windows.batches(SPREAD)).to(self.device)
         self.model.eval()
-        states = self.model.encode(batch.source)
-        self.model.state_std.copy_(states[:, states.abs().amax((0, 2)) > 0].std().nan_to_num(0.3))
+        self.model.state_std.copy_(self.model.spread(batch).nan_to_num(0.3))
 
     def primes(self) -> torch.Tensor:
-        """Openings of held-out songs (training ones where none is held out), packed uint8 [K, seq_len, 11]."""
+        """Openings of held-out songs (training ones where none is held out), uint8 [K, seq_len, W]."""
         songs = self.valid_songs if len(self.valid_songs) else self.train_songs
         n = self.options.seq_len
-        starts = [(self.rolls.starts[s], self.rolls.lengths[s]) for s in songs]
-        long_enough = [self.rolls.packed[a : a + n] for a, length in starts if length >= n][:N_PRIMES]
-        if long_enough:
-            return torch.from_numpy(np.stack(long_enough))
-        a, length = max(starts, key=lambda s: s[1])
-        packed = np.zeros((1, n, self.rolls.packed.shape[1]), np.uint8)
-        packed[0, n - length :] = self.rolls.packed[a : a + length]
-        return torch.from_numpy(packed)
+        openings = [self.rolls.frames(s)[:n] for s in songs[self.rolls.lengths[songs] >= n][:N_PRIMES]]
+        if openings:
+            return torch.from_numpy(np.stack(openings))
+        longest = self.rolls.frames(songs[self.rolls.lengths[songs].argmax()])
+        return torch.from_numpy(np.pad(longest, ((n - len(longest), 0), (0, 0)))[None])
 
     def save(self, folder: Path, card: dict[str, Any]) -> Path:
         """Write model, optimiser and place in the work to the new `folder`."""
@@ -201,11 +210,13 @@ class Trainer:
 
         state = self.optimizer.state_dict()["state"]
         tensors = {f"{i}.{k}": v.cpu().contiguous() for i, slot in state.items() for k, v in slot.items()}
+        if self.average:
+            tensors |= {LEARNER + k: v.detach().cpu().contiguous() for k, v in self.learner.state_dict().items()}
         tensors["rng"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
         save_file(tensors, folder / TRAINER)
-        place = {k: getattr(self, k) for k in ("epoch", "batch", "seconds", "threshold")}
+        place = {k: getattr(self, k) for k in PLACES}
         place["best"] = self.best if math.isfinite(self.best) else None
         (folder / PLACE).write_text(json.dumps(place) + "\n", "utf-8")
 
@@ -216,6 +227,9 @@ class Trainer:
             place = json.loads((folder / PLACE).read_text("utf-8"))
             model, _ = checkpoint.load(folder)
             self.model.load_state_dict(model.state_dict())
+            learner = {k: tensors.pop(k) for k in list(tensors) if k.startswith(LEARNER)}
+            if self.average:
+                self.learner.load_state_dict({k.removeprefix(LEARNER): v for k, v in learner.items()})
         except (OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{folder} cannot be resumed: {error}; start a new run") from None
         torch.set_rng_state(tensors.pop("rng"))
@@ -228,9 +242,27 @@ class Trainer:
             state.setdefault(int(slot), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        for key in ("epoch", "batch", "seconds", "threshold"):
-            setattr(self, key, place[key])
+        for key in PLACES:
+            setattr(self, key, place.get(key, getattr(self, key)))
         self.best = math.inf if place["best"] is None else place["best"]
+
+
+class Average:
+    """A copy of a model whose weights are the running average of the ones being trained; they judge better.
+
+    Early on, when there is little to average, the average is short. Source: Polyak & Juditsky, SIAM 1992.
+    """
+
+    def __init__(self, learner: nn.Module, decay: float) -> None:
+        self.decay, self.model = decay, copy.deepcopy(learner)
+        self.model.requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, learner: nn.Module, steps: int) -> None:
+        """Move each weight a little towards the learner's after its `steps` + 1 steps."""
+        decay = min(self.decay, (steps + 1) / (steps + 10))
+        for mine, its in zip(self.model.parameters(), learner.parameters(), strict=True):
+            mine.lerp_(its, 1 - decay)
 
 
 def make_accelerator(options: TrainOptions) -> Any:

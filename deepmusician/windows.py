@@ -1,102 +1,52 @@
-"""Training windows cut out of songs: a source of `seq_len` frames and the target that follows.
+"""Training windows cut out of songs: some frames of source, and the target that follows.
 
 Songs are split into training and held-out ones before anything is cut, and no window reaches from one song into the
-next: frames before a song's start are silent, frames after its end are masked out. With a step of `seq_len` every
-frame is a target exactly once, the first included, so sums over windows are sums over frames.
+next: source frames before a song's start are silent, target frames after its end are masked out. With a step of
+`seq_len` every frame is a target exactly once, the first included, so sums over windows are sums over frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepmusician.errors import LibraryError
-from deepmusician.library import DataSet, Progress, read_source
-from deepmusician.notes import Song
-from deepmusician.options import TrainOptions
-from deepmusician.roll import KEYS, drop_silence, pack, parse_division, skyline, to_roll
+from deepmusician.roll import KEYS
+from deepmusician.rolls import Rolls
 
 if TYPE_CHECKING:
     from deepmusician.models.contract import Batch
 
 
-@dataclass(frozen=True)
-class Rolls:
-    """The sounding keys of many songs end to end: `packed` uint8 [F, 11], `lengths` int [S] frames a song."""
-
-    packed: np.ndarray
-    lengths: np.ndarray
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Frame at which each song begins [S]."""
-        return np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def sounding(self, song: int) -> np.ndarray:
-        """bool [T, 88] of one song."""
-        start = self.starts[song]
-        return np.unpackbits(self.packed[start : start + self.lengths[song]], axis=1, count=KEYS).astype(bool)
-
-    def frequencies(self, songs: Iterable[int]) -> np.ndarray:
-        """Share of the frames of `songs` in which each key sounds, float [88]."""
-        counts, frames = np.zeros(KEYS), 0
-        for song in songs:
-            sounding = self.sounding(song)
-            counts += sounding.sum(0)
-            frames += len(sounding)
-        return counts / max(frames, 1)
-
-
-def song_frames(song: Song, division: Fraction, voices: str = "all", remove_zeros: bool = False) -> np.ndarray:
-    """What a model sees of a song: bool [T, 88], perhaps only its melody, perhaps without the silent frames."""
-    roll = to_roll(skyline(song) if voices == "melody" else song, division)
-    return (drop_silence(roll) if remove_zeros else roll).sounding
-
-
-def make_rolls(songs: Sequence[Song], division: str = "1/16", voices: str = "all", remove_zeros: bool = False) -> Rolls:
-    """Put songs on a grid. Raises LibraryError where no frame sounds."""
-    grid = parse_division(division)
-    packed = [pack(song_frames(song, grid, voices, remove_zeros)) for song in songs]
-    if not sum(map(len, packed)):
-        raise LibraryError("no note of the music lies on the 88 keys of a piano; choose other files")
-    return Rolls(np.concatenate(packed), np.array([len(p) for p in packed], np.int64))
-
-
-def read_rolls(
-    options: TrainOptions, data: DataSet | None = None, progress: Progress | None = None
-) -> tuple[tuple[str, ...], Rolls]:
-    """The songs of `data`, else of `options.path`, by name and on the grid; those with no playable note left out."""
-    data = data or read_source(options.path, progress)
-    rolls = make_rolls(data.songs, options.division, options.voices, options.remove_zeros)
-    kept = np.nonzero(rolls.lengths)[0]
-    return tuple(data.names[i] for i in kept), Rolls(rolls.packed, rolls.lengths[kept])
-
-
-def split_songs(n_songs: int, valid_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_songs(
+    n_songs: int, valid_fraction: float, seed: int, styles: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and of the held-out songs, disjoint; at least one is held out of two or more.
 
-    A single song cannot be split by song: it is trained on and nothing is held out.
+    With `styles` [n_songs] each style is split for itself, so that all are learnt and judged. A single song, of all or
+    of a style, cannot be split by song: it is trained on and nothing of it is held out.
     """
     order = np.random.default_rng(seed).permutation(n_songs)
-    held_out = min(max(1, round(n_songs * valid_fraction)), n_songs - 1)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    held_out = []
+    for style in np.unique(styles) if styles is not None else [None]:
+        mine = order if style is None else order[styles[order] == style]
+        held_out.append(mine[: min(max(1, round(len(mine) * valid_fraction)), len(mine) - 1)])
+    held = np.concatenate(held_out) if held_out else order[:0]
+    return np.setdiff1d(order, held), np.sort(held)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows over some songs of `rolls`; `seq_len` frames of source, as many of target, every `stride` frames."""
+    """Windows over some songs of `rolls`: `source_len` frames of source (`seq_len` where it is not given), then
+    `seq_len` of target, every `stride` frames."""
 
     rolls: Rolls
     songs: np.ndarray
     seq_len: int
     stride: int
+    source_len: int | None = None
 
     def places(self, rng: np.random.Generator | None = None) -> np.ndarray:
         """Song and first target frame of each window, int [N, 2].
@@ -123,31 +73,39 @@ class Windows:
             yield self.batch(some, np.zeros(len(some), np.int64))
 
     def batch(self, places: np.ndarray, steps: np.ndarray) -> Batch:
-        """The windows at `places` [B, 2], each moved by `steps` [B] semitones, or less where a key would be lost."""
+        """The windows at `places` [B, 2], each moved by `steps` [B] semitones, or less where a key would be lost.
+
+        A window that begins before its song is the shorter one from the song's first frame on.
+        """
         import torch
 
         from deepmusician.models.contract import Batch
+        from deepmusician.models.frames import to_model
 
-        frames, inside = self._gather(places)
-        frames = transpose_windows(frames, steps)
-        window = torch.from_numpy(frames).float()
-        mask = torch.from_numpy(inside[:, self.seq_len :])
-        return Batch(window[:, : self.seq_len], window[:, self.seq_len :], mask)
-
-    def _gather(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Frames uint8 [B, 2 seq_len, 88] and whether each lies inside its song."""
-        song, begin = places[:, :1], places[:, 1:]
-        at = begin + np.arange(-self.seq_len, self.seq_len)
-        inside = (at >= 0) & (at < self.rolls.lengths[song])
-        packed = self.rolls.packed[np.where(inside, at + self.rolls.starts[song], 0)]
-        frames = np.unpackbits(packed, axis=2, count=KEYS)
-        return frames * inside[..., None].astype(np.uint8), inside
+        source_len = self.seq_len if self.source_len is None else self.source_len
+        song, begin = places[:, :1], np.maximum(places[:, 1:], 0)
+        at = begin + np.arange(-source_len, self.seq_len)
+        inside = (at >= 0) & (at < np.minimum(self.rolls.lengths[song], places[:, 1:] + self.seq_len))
+        frames = self.rolls.gather(song[:, 0], at, inside)
+        window = to_model(transpose_windows(frames, steps))
+        style = None
+        if len(self.rolls.style_names) > 1:
+            style = torch.eye(len(self.rolls.style_names))[torch.from_numpy(self.rolls.styles[song[:, 0]])]
+        return Batch(
+            window[:, :source_len], window[:, source_len:], torch.from_numpy(inside[:, source_len:]), style,
+            torch.from_numpy(begin[:, 0].astype(np.int64)),
+        )  # fmt: skip
 
 
 def transpose_windows(frames: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Move each window [B, W, 88] by its number of semitones [B], as far as its keys stay on the keyboard."""
-    used = frames.any(1)
+    """Move each window [B, T, 88 · P] by its number of semitones [B], as far as its keys stay on the keyboard."""
+    if not steps.any():
+        return frames
+    used = frames[..., :KEYS].any(1)
     lowest, highest = used.argmax(1), KEYS - 1 - used[:, ::-1].argmax(1)
-    steps = np.clip(steps, -lowest, KEYS - 1 - highest)
-    columns = (np.arange(KEYS) - steps[:, None]) % KEYS  # what leaves one end is silent, so the ring loses nothing
-    return np.take_along_axis(frames, columns[:, None, :], 2)
+    steps = np.where(used.any(1), np.clip(steps, -lowest, KEYS - 1 - highest), 0)
+    planes = frames.reshape(*frames.shape[:2], -1, KEYS)
+    moved = np.zeros_like(planes)
+    for window, to, step in zip(planes, moved, steps, strict=True):  # copying slices is faster than one big gather
+        to[..., max(step, 0) : KEYS + min(step, 0)] = window[..., max(-step, 0) : KEYS - max(step, 0)]
+    return moved.reshape(frames.shape)

@@ -12,10 +12,12 @@ from conftest import TINY, scale_song
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+from deepmusician.errors import RunError
 from deepmusician.library import list_data_sets, load_data_set, read_uploads, save_data_set
 from deepmusician.midi import read_midi, write_midi
 from deepmusician.notes import KEY, Song, Track
 from deepmusician.options import GenerateOptions, TrainOptions
+from deepmusician.recipes import list_recipes, recipe_options
 from deepmusician.render import sound_problem
 from deepmusician.runs import list_runs, new_run, open_run
 from ui import describe, router, words
@@ -309,11 +311,12 @@ def test_every_training_option_has_a_control_with_its_help_and_its_default():
         app.number_input,
         app.get("button_group"),
         app.selectbox,
+        app.multiselect,
     )
     controls = {w.key: w for kind in kinds for w in kind}
     for field in dataclasses.fields(TrainOptions):
         if field.name == "path":
-            assert controls["train.data"].value == field.default
+            assert controls["train.data"].value == [field.default]
             continue
         control = controls[f"train.{field.name}"]
         assert field.metadata["help"][1:] in control.help
@@ -337,6 +340,96 @@ def test_the_loss_is_explained_beside_its_picture():
     assert picture(app) != before
 
 
+def test_a_recipe_sets_where_the_controls_begin():
+    app = open_page(TRAIN)
+    well(by_key(app.selectbox, "train.recipe").set_value("tcn").run())
+    assert "Bai, J. Z. Kolter & V. Koltun: An Empirical Evaluation" in texts(app.caption)
+    assert by_key(app.select_slider, "train.tcn.hidden_size").value == 150
+    assert by_key(app.slider, "train.tcn.kernel_size").value == 5
+    assert by_key(app.get("button_group"), "train.tcn.backbone").value == "tcn"
+    assert "Changed from the recipe" not in texts(app.caption)
+
+
+def test_what_was_changed_is_said_and_stays_with_its_recipe():
+    app = open_page(TRAIN)
+    by_key(app.selectbox, "train.recipe").set_value("tcn").run()
+    well(by_key(app.slider, "train.tcn.kernel_size").set_value(3).run())
+    assert "Changed from the recipe: Frames in a convolution 3." in texts(app.caption)
+    well(by_key(app.selectbox, "train.recipe").set_value("deep-musician").run())
+    assert "Changed from the recipe" not in texts(app.caption)
+    well(by_key(app.selectbox, "train.recipe").set_value("tcn").run())
+    assert by_key(app.slider, "train.tcn.kernel_size").value == 3
+
+
+def test_options_that_say_nothing_about_a_model_are_greyed_out():
+    app = open_page(TRAIN)
+    assert by_key(app.slider, "train.kernel_size").disabled
+    assert not by_key(app.slider, "train.decoder_n_layers").disabled
+    well(by_key(app.selectbox, "train.recipe").set_value("tcn").run())
+    assert not by_key(app.slider, "train.tcn.kernel_size").disabled
+    assert by_key(app.slider, "train.tcn.decoder_n_layers").disabled
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The options that trainings are started with; none is."""
+    options = []
+
+    def start(wanted, name):
+        options.append(wanted)
+        raise RunError("none is started here")
+
+    monkeypatch.setattr("deepmusician.runs.start_run", start)
+    return options
+
+
+def test_every_recipe_can_be_chosen_and_starts_as_it_is(asked):
+    app, names = open_page(TRAIN), [recipe.name for recipe in list_recipes()]
+    for name in names:
+        well(by_key(app.selectbox, "train.recipe").set_value(name).run())
+        well(by_label(app.button, "Start training").click().run())
+    assert asked == [recipe_options(name) for name in names]
+
+
+def test_parts_that_do_not_go_together_are_a_sentence():
+    app = open_page(TRAIN)
+    by_key(app.get("button_group"), "train.head").set_value("axis")
+    well(by_label(app.button, "Start training").click().run())
+    assert "set it to biaxial" in texts(app.error)
+    assert list_runs() == []
+
+
+def test_several_data_sets_are_learnt_as_styles(asked):
+    keep_tunes()
+    app = open_page(TRAIN)
+    assert by_key(app.multiselect, "train.data").value == ["tunes"]
+    well(by_key(app.multiselect, "train.data").set_value(["tunes", "bach-chorales"]).run())
+    assert app.query_params["data"] == ["tunes", "bach-chorales"]
+    well(by_label(app.button, "Start training").click().run())
+    assert asked[0].path == "library:tunes|bach-chorales"
+
+
+def test_chosen_data_sets_stay_when_another_page_was_visited_unless_another_was_looked_at():
+    keep_tunes()
+    app = open_page(TRAIN)
+    well(by_key(app.multiselect, "train.data").set_value(["tunes", "bach-chorales"]).run())
+    app.switch_page(HOME).run()
+    app.switch_page(TRAIN).run()
+    assert by_key(app.multiselect, "train.data").value == ["tunes", "bach-chorales"]
+    keep_tunes("others")
+    app.switch_page(LIBRARY).run()
+    well(by_key(app.selectbox, "library.data").set_value("others").run())
+    app.switch_page(TRAIN).run()
+    assert by_key(app.multiselect, "train.data").value == ["others"]
+
+
+def test_there_is_always_something_to_learn_from():
+    keep_tunes()
+    app = open_page(TRAIN)
+    well(by_key(app.multiselect, "train.data").set_value([]).run())
+    assert by_key(app.multiselect, "train.data").value == ["tunes"]
+
+
 @pytest.fixture
 def trained(home):
     """A run that has trained two epochs on small tunes, in this process."""
@@ -351,7 +444,7 @@ def trained(home):
 def test_upload_train_and_compose_in_one_session():
     app = upload(open_page(LIBRARY), tunes(), "mine")
     app.switch_page(TRAIN).run()
-    assert by_key(app.selectbox, "train.data").value == "mine"
+    assert by_key(app.multiselect, "train.data").value == ["mine"]
     set_tiny(app)
     by_label(app.text_input, "Name of this training").set_value("first")
     well(by_label(app.button, "Start training").click().run())

@@ -12,16 +12,17 @@ from deepmusician.errors import CheckpointError
 from deepmusician.generation import compose
 from deepmusician.metrics import scale_consistency
 from deepmusician.midi import read_midi
-from deepmusician.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from deepmusician.models.config import ModelConfig
+from deepmusician.models.registry import make
 from deepmusician.options import GenerateOptions
 
-SMALL = Seq2SeqConfig(seq_len=6, hidden_size=16, classifier_size=12)
+SMALL = ModelConfig(seq_len=6, hidden_size=16, classifier_size=12)
 
 
 @pytest.fixture
 def saved(tmp_path):
     torch.manual_seed(0)
-    model = Seq2Seq(SMALL)
+    model = make(SMALL)
     primes = torch.arange(2 * 6 * 11, dtype=torch.uint8).reshape(2, 6, 11)
     return model, checkpoint.save(tmp_path / "piece", model, {"title": "Test", "threshold": 0.4}, primes)
 
@@ -57,19 +58,19 @@ def rewrite(folder, change):
 
 
 def test_weights_of_another_shape_are_refused(saved):
-    rewrite(saved[1], lambda t: t.update({"head.net.3.bias": torch.zeros(7)}))
-    with pytest.raises(CheckpointError, match=r"head.net.3.bias is \[7\], should be \[88\]"):
+    rewrite(saved[1], lambda t: t.update({"head.part.net.3.bias": torch.zeros(7)}))
+    with pytest.raises(CheckpointError, match=r"head.part.net.3.bias is \[7\], should be \[88\]"):
         checkpoint.load(saved[1])
 
 
 def test_missing_weights_are_refused(saved):
-    rewrite(saved[1], lambda t: t.pop("head.net.3.bias"))
-    with pytest.raises(CheckpointError, match=r"'head.net.3.bias' is on one side only"):
+    rewrite(saved[1], lambda t: t.pop("head.part.net.3.bias"))
+    with pytest.raises(CheckpointError, match=r"'head.part.net.3.bias' is on one side only"):
         checkpoint.load(saved[1])
 
 
 def test_weights_that_are_no_numbers_are_refused(saved):
-    rewrite(saved[1], lambda t: t["head.net.3.bias"].fill_(float("nan")))
+    rewrite(saved[1], lambda t: t["head.part.net.3.bias"].fill_(float("nan")))
     with pytest.raises(CheckpointError, match="values that are no numbers"):
         checkpoint.load(saved[1])
 

@@ -81,6 +81,37 @@ def test_corpora_are_listed_with_counts(capsys):
     assert "bach-chorales" in capsys.readouterr().out
 
 
+def test_recipes_are_listed_with_whose_they_are(capsys):
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[0] == "deep-musician"
+    place = next(i for i, line in enumerate(lines) if line.startswith("tcn "))
+    assert "Bai" in lines[place + 1] and "2018" in lines[place + 1]
+
+
+def test_a_recipe_sets_the_options_and_flags_override_it(midi_folder):
+    from deepmusician.runs import open_run
+
+    words = ["--recipe", "bach-lstm", "-e", "1", "--run", "bach", "--transpose", "2", *SMALL]
+    assert main(["train", "-p", str(midi_folder), *words]) == 0
+    options = open_run("bach").options()
+    assert (options.recipe, options.backbone, options.arrangement) == ("bach-lstm", "lstm", "decoder")
+    assert (options.transpose, options.hidden_size) == (2, 24)
+
+
+def test_several_sources_are_so_many_styles(midi_folder, tmp_path):
+    import shutil
+
+    from deepmusician.runs import open_run
+
+    other = shutil.copytree(midi_folder, tmp_path / "other")
+    assert main(["train", "-p", str(midi_folder), str(other), "-e", "1", "--run", "two", *SMALL]) == 0
+    assert open_run("two").options().path == f"{midi_folder}|{other}"
+    save = str(tmp_path / "two.mid")
+    assert main(["generate", "-c", "two", "-l", "16", "-s", save, "--style", "other"]) == 0
+    assert main(["generate", "-c", "two", "-l", "16", "-s", save, "--style", "nobody"]) == 2
+
+
 def test_runs_are_listed(trained, capsys):
     assert main(["runs"]) == 0
     assert "tunes" in capsys.readouterr().out and main(["runs", "--stop", "tunes"]) == 0
@@ -96,6 +127,9 @@ def test_runs_are_listed(trained, capsys):
         (["train", "-p", "bach-chorales", "-e", "0"], "n_epochs must be from 1"),
         (["train", "-p", "bach-chorales", "-tf", "1.5"], "teacher_forcing_ratio must be from 0 to 1"),
         (["train", "-p", "bach-chorales", "-div", "1/0"], "division"),
+        (["train", "-p", "bach-chorales", "--recipe", "wavenet"], "no recipe called 'wavenet'; there are deep-mus"),
+        (["train", "-p", "bach-chorales", "--recipe", "lstm-melody", "--voices", "all"], "set voices to melody"),
+        (["train", "-p", "bach-chorales", "--recipe", "deepj", "--no-skip"], "got skip off; turn skip on"),
         (["train", "--resume"], "--resume needs --run"),
         (["train", "--resume", "--run", "nowhere"], "there is no run called 'nowhere'"),
         (["generate", "-c", "nowhere"], "no checkpoint or run called nowhere"),

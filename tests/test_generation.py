@@ -10,8 +10,9 @@ from deepmusician import checkpoint
 from deepmusician.errors import OptionError
 from deepmusician.generation import CAUTION, calibrate, compose, compose_frames
 from deepmusician.midi import write_midi
+from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Sampling
-from deepmusician.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from deepmusician.models.registry import make
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
 
@@ -23,9 +24,9 @@ OPTIONS = GenerateOptions(seq_len=40, seed=7)
 def saved(tmp_path):
     """An untrained model that plays about six keys a frame, with two primes."""
     torch.manual_seed(0)
-    model = Seq2Seq(Seq2SeqConfig(seq_len=8, hidden_size=16, classifier_size=16, loss="bce"))
+    model = make(ModelConfig(seq_len=8, hidden_size=16, classifier_size=16, loss="bce"))
     model.head.start_at(torch.full((88,), 0.07))
-    model.head.net[-1].weight.data.mul_(80)  # far from the keys' frequencies, so that what was heard matters
+    model.head.part.net[-1].weight.data.mul_(80)  # far from the keys' frequencies, so that what was heard matters
     primes = torch.randint(0, 255, (2, 8, 11), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     return checkpoint.save(tmp_path / "c", model, CARD, primes)
 
@@ -125,7 +126,7 @@ def test_a_prime_without_playable_notes_is_refused(saved):
 
 
 def test_guided_without_any_piece_is_refused(tmp_path):
-    model = Seq2Seq(Seq2SeqConfig(seq_len=8, hidden_size=16, classifier_size=16))
+    model = make(ModelConfig(seq_len=8, hidden_size=16, classifier_size=16))
     folder = checkpoint.save(tmp_path / "c", model, CARD)
     with pytest.raises(OptionError, match="give one with --prime"):
         compose(folder, dataclasses.replace(OPTIONS, init="guided"))

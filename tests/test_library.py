@@ -19,9 +19,11 @@ from deepmusician.library import (
     list_data_sets,
     load_data_set,
     read_source,
+    read_sources,
     read_uploads,
     save_data_set,
     source_of,
+    split_paths,
 )
 from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Track
 
@@ -401,6 +403,49 @@ def test_folder_comes_before_a_data_set_of_its_name(tmp_path, monkeypatch):
     assert pitches(read_source("library:mine")) == [[61]]
     with pytest.raises(LibraryError, match="yours"):
         read_source("library:yours")
+
+
+# ---- several sources
+
+
+def test_several_sources_are_joined_by_a_bar_and_count_once_each():
+    assert split_paths("bach-chorales") == ["bach-chorales"]
+    assert split_paths("a | b|a||c d") == ["a", "b", "c d"]
+
+
+def test_file_with_a_bar_in_its_name_is_one_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a|b.mid").write_bytes(midi())
+    assert split_paths("a|b.mid") == ["a|b.mid"]
+    ((name, data),) = read_sources("a|b.mid")
+    assert (name, data.names) == ("a b", ("a|b.mid",))
+
+
+def test_each_source_is_called_by_a_short_name_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("x/airs", "y/airs", "Op. 9"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.mid").write_bytes(midi())
+    (tmp_path / "tunes.ZIP").write_bytes(zipped([("a.mid", midi(62))]))
+    (tmp_path / "one.mid").write_bytes(midi(64))
+    save_data_set(read_uploads([("a.mid", midi(61))]), "mine")
+    sources = read_sources("x/airs|y/airs/|Op. 9|tunes.ZIP|one.mid|library:mine")
+    assert [name for name, _ in sources] == ["airs", "airs-2", "Op. 9", "tunes", "one", "mine"]
+    assert [pitches(data) for _, data in sources] == [[[60]], [[60]], [[60]], [[62]], [[64]], [[61]]]
+
+
+def test_name_of_a_source_is_free_of_the_signs_that_mixes_are_written_with(tmp_path):
+    (tmp_path / "Bach, J.S.: 1>2").mkdir()
+    (tmp_path / "Bach, J.S.: 1>2" / "a.mid").write_bytes(midi())
+    assert read_sources(str(tmp_path / "Bach, J.S.: 1>2"))[0][0] == "Bach J.S. 1 2"
+
+
+@pytest.mark.parametrize("path", ["", "|", "x.mid|nowhere"])
+def test_source_that_is_not_there_is_refused_among_others_too(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.mid").write_bytes(midi())
+    with pytest.raises(LibraryError, match="no file, folder, corpus or data set"):
+        read_sources(path)
 
 
 # ---- saved data sets

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from deepmusician.cli import parser
 from deepmusician.errors import OptionError
-from deepmusician.options import GenerateOptions, TrainOptions, command_line, from_dict, to_dict
+from deepmusician.options import (
+    ARRANGEMENTS,
+    BACKBONES,
+    HEADS,
+    GenerateOptions,
+    TrainOptions,
+    command_line,
+    from_dict,
+    to_dict,
+)
 
 KINDS = [TrainOptions, GenerateOptions]
 
@@ -61,6 +70,14 @@ def test_impossible_values_are_refused_in_words(values, message):
         TrainOptions(**values)
 
 
+def test_the_choices_are_the_parts_there_are():
+    from deepmusician.models import backbones, heads, registry
+
+    assert set(BACKBONES) == set(backbones.BACKBONES)
+    assert set(HEADS) == set(heads.HEADS)
+    assert set(ARRANGEMENTS) == set(registry.ARRANGEMENTS)
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(OptionError, match="unknown option 'colour'"):
         from_dict(TrainOptions, {"colour": 1})
@@ -70,6 +87,8 @@ def test_an_unknown_name_is_refused():
     st.builds(
         TrainOptions, path=st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1),
         gamma=st.floats(0, 5), threshold=st.none() | st.floats(0.001, 0.999), remove_zeros=st.booleans(),
+        clock=st.booleans(), skip=st.booleans(), backbone=st.sampled_from(("rnn", "lstm", "gru")),
+        averaging=st.floats(0, 0.9999),
         teacher_forcing_ratio=st.floats(0, 1), stride=st.none() | st.integers(1, 4096), seed=st.integers(0, 2**31 - 1),
     )
 )  # fmt: skip
@@ -80,3 +99,52 @@ def test_options_survive_toml_and_the_command_line(options):
         args = parser().parse_args(["train", *words])
         given = {f.name: getattr(args, f.name) for f in dataclasses.fields(options)}
         assert from_dict(TrainOptions, {k: v for k, v in given.items() if v is not None}) == options
+
+
+def test_several_sources_are_typed_one_after_the_other():
+    assert command_line(TrainOptions(path="bach-chorales|my midi|c.zip")) == "-p bach-chorales 'my midi' c.zip"
+
+
+def test_flags_are_those_that_differ_from_where_one_starts():
+    start = TrainOptions(backbone="lstm", clock=True, hidden_size=64)
+    assert command_line(TrainOptions(hidden_size=64), start) == "-p bach-chorales --backbone gru --no-clock"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"head": "melody", "skip": True}, "one key a frame, got voices all; set voices to melody"),
+        ({"head": "melody", "voices": "melody"}, "holds the last frame's key, got skip off; turn skip on"),
+        ({"head": "axis"}, "head axis reads a context of each key, got backbone gru; set it to biaxial"),
+        ({"head": "intervals", "backbone": "lstm"}, "head intervals reads .*, got backbone lstm; set it to biaxial"),
+        ({"planes": "onset"}, "planes onset needs to know what sounded before, got skip off; turn skip on"),
+        ({"planes": "velocity"}, "planes velocity needs .* turn skip on"),
+        ({"arrangement": "expression"}, "gives velocities, got planes sounding; set planes to velocity"),
+        ({"attention": "dot", "arrangement": "decoder"}, "attention dot looks at an encoder, got arrangement decoder"),
+        (
+            {"backbone": "transformer", "hidden_size": 44},
+            "hidden_size of a transformer must be a multiple of twice attention_heads, got 44 and 4; change either",
+        ),
+    ],
+    ids=lambda v: ",".join(v) if isinstance(v, dict) else "",
+)
+def test_parts_that_do_not_go_together_are_refused_with_the_remedy(values, message):
+    with pytest.raises(OptionError, match=message):
+        TrainOptions(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"head": "melody", "voices": "melody", "skip": True},
+        {"head": "axis", "backbone": "biaxial"},
+        {"head": "axis", "backbone": "biaxial-lstm"},
+        {"planes": "velocity", "skip": True, "arrangement": "expression"},
+        {"attention": "dot"},
+        {"backbone": "transformer", "hidden_size": 48},
+        {"backbone": "lstm", "hidden_size": 50},
+    ],
+    ids=lambda v: ",".join(v),
+)
+def test_parts_that_go_together_are_taken(values):
+    assert {name: getattr(TrainOptions(**values), name) for name in values} == values

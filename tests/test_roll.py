@@ -10,15 +10,18 @@ from deepmusician.errors import MidiError, OptionError
 from deepmusician.notes import NOTE, Song
 from deepmusician.roll import (
     KEYS,
+    PLANES,
     Roll,
     drop_silence,
+    frames_of,
     from_roll,
     off_keyboard,
     pack,
     parse_division,
-    roll_from_sounding,
+    roll_from_frames,
     skyline,
     to_roll,
+    top_note,
     transpose_roll,
     unpack,
 )
@@ -248,14 +251,74 @@ def test_onset_on_a_silent_key_makes_no_note():
 def test_unbroken_run_is_one_held_note():
     sounding = np.zeros((6, KEYS), bool)
     sounding[[0, 1, 3, 4, 5], 39] = True
-    roll = roll_from_sounding(sounding, CROTCHET)
+    roll = roll_from_frames(sounding, CROTCHET)
     assert column(roll, 60) == "#-.#--"
     assert rows(from_roll(roll)) == [(0, 2, 60), (3, 3, 60)]
 
 
 def test_planes_of_the_wrong_shape_are_refused():
+    plane = np.zeros((4, 128), bool)
     with pytest.raises(MidiError, match=r"\[frames, 88\]"):
-        roll_from_sounding(np.zeros((4, 128), bool), CROTCHET)
+        Roll(plane, plane, plane.astype(np.uint8))
+
+
+# ---- Roll to frames and back
+
+
+@settings(max_examples=100, deadline=None)
+@given(songs_on_a_grid())
+def test_a_roll_comes_back_from_frames_that_hold_all_planes(case):
+    roll = to_roll(*case)
+    frames = frames_of(roll, "velocity")
+    assert frames.shape == (len(roll), 3 * KEYS) and frames.dtype == np.uint8
+    back = roll_from_frames(frames, roll.division)
+    for plane in ("sounding", "onset", "velocity"):
+        np.testing.assert_array_equal(getattr(back, plane), getattr(roll, plane))
+    assert back.division == roll.division
+
+
+@pytest.mark.parametrize("planes", PLANES)
+def test_each_choice_of_planes_begins_with_those_before_it(planes):
+    roll = to_roll(Song.from_notes([(0, 1, 60), (1, 1, 60), (0, 2, 64)]))
+    frames = frames_of(roll, planes)
+    assert frames.shape[1] == KEYS * (PLANES.index(planes) + 1)
+    np.testing.assert_array_equal(frames, frames_of(roll, "velocity")[:, : frames.shape[1]])
+
+
+@pytest.mark.parametrize(("planes", "notes"), [("sounding", "#-------"), ("onset", "#---#---")])
+def test_only_the_onset_plane_tells_a_repeated_note_from_a_held_one(planes, notes):
+    roll = to_roll(Song.from_notes([(0, 1, 60), (1, 1, 60)]))
+    assert column(roll_from_frames(frames_of(roll, planes)), 60) == notes
+
+
+@pytest.mark.parametrize(("planes", "velocities"), [("onset", [80, 80]), ("velocity", [30, 127])])
+def test_only_the_velocity_plane_tells_how_hard_a_note_is_struck(planes, velocities):
+    notes = np.array([(0, 0.5, 60, 30, 0, 0, 0), (0.5, 0.5, 60, 127, 0, 0, 0)], NOTE)
+    song = from_roll(roll_from_frames(frames_of(to_roll(Song(notes)), planes)))
+    assert song.notes["velocity"].tolist() == velocities
+
+
+def test_in_frames_a_key_out_of_silence_is_struck_even_where_the_roll_does_not_say_so():
+    sounding = np.zeros((4, KEYS), bool)
+    sounding[1:3, 39] = True
+    frames = frames_of(Roll(sounding, np.zeros_like(sounding), sounding.astype(np.uint8)), "onset")
+    assert frames[:, KEYS + 39].tolist() == [0, 1, 0, 0]
+
+
+def test_frames_that_contradict_themselves_still_make_a_roll():
+    frames = np.zeros((3, 3 * KEYS), np.uint8)
+    frames[1:, 39] = 1  # sounds, but neither struck nor loud
+    frames[0, [KEYS + 5, 2 * KEYS + 5]] = 1  # struck and loud, but silent
+    roll = roll_from_frames(frames)
+    assert column(roll, 60) == ".#-"
+    assert roll.onset.sum() == 1
+    assert roll.velocity[:, 39].tolist() == [0, 1, 1] and roll.velocity.sum() == 2
+
+
+@pytest.mark.parametrize("shape", [(4, 128), (4, 0), (4, 352), (88,)])
+def test_frames_of_another_width_are_refused(shape):
+    with pytest.raises(MidiError, match=r"frames must be \[T, 88\] for each of 1 to 3 planes, got \["):
+        roll_from_frames(np.zeros(shape, np.uint8))
 
 
 # ---- changes to a roll
@@ -293,7 +356,17 @@ def test_unpacking_undoes_packing():
     np.testing.assert_array_equal(back, sounding)
 
 
-# ---- skyline
+# ---- melodies
+
+
+def test_only_the_top_note_of_a_frame_is_left():
+    roll = top_note(to_roll(Song.from_notes([(0, 2, 60), (1, 1, 72)]), CROTCHET))
+    assert (column(roll, 60), column(roll, 72)) == ("#.", ".#")
+    assert roll.velocity[1, 39] == 0
+
+
+def test_top_note_of_silence_is_silence():
+    assert top_note(to_roll(Song.from_notes([(1, 1, 60)]), CROTCHET)).sounding[0].sum() == 0
 
 
 def test_skyline_keeps_the_top_of_a_chord():

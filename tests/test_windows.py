@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepmusician.errors import LibraryError
-from deepmusician.notes import Song
-from deepmusician.roll import pack
-from deepmusician.windows import Rolls, Windows, make_rolls, split_songs, transpose_windows
+from deepmusician.notes import NOTE, Song
+from deepmusician.roll import KEYS, pack
+from deepmusician.rolls import Rolls, make_rolls
+from deepmusician.windows import Windows, split_songs, transpose_windows
 
 
 def rolls(*lengths: int) -> Rolls:
@@ -34,6 +34,20 @@ def test_no_song_is_on_both_sides_and_none_is_lost(n, fraction, seed):
 def test_a_few_files_still_hold_one_out(n):
     train, valid = split_songs(n, 0.1, 0)
     assert len(valid) == 1 and not set(train) & set(valid)
+
+
+@pytest.mark.parametrize("styles", [None, np.zeros(10, int)])
+def test_one_style_is_split_as_ever(styles):
+    assert split_songs(10, 0.2, 3, styles)[1].tolist() == [6, 9]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.floats(0.01, 0.5), st.integers(0, 99))
+def test_every_style_of_two_songs_or_more_is_learnt_and_judged(styles, fraction, seed):
+    styles = np.array(styles)
+    train, valid = split_songs(len(styles), fraction, seed, styles)
+    assert sorted([*train, *valid]) == list(range(len(styles)))
+    several = {s for s in range(4) if (styles == s).sum() > 1}
+    assert set(styles[valid]) == several and set(styles[train]) == set(styles)
 
 
 def test_every_frame_is_a_target_exactly_once_the_first_included():
@@ -75,6 +89,50 @@ def test_shuffled_and_shifted_windows_lose_no_frame():
         assert int(batch.mask.sum()) == 47
 
 
+def test_a_window_that_begins_before_its_song_is_the_shorter_one_from_the_first_frame_on():
+    windows = Windows(rolls(12), np.array([0]), seq_len=4, stride=4)
+    batch = windows.batch(np.array([[0, -1], [0, 3]]), np.zeros(2, int))
+    assert batch.source[0].sum() == 0
+    assert batch.mask.tolist() == [[True, True, True, False], [True] * 4]
+    assert np.nonzero(batch.target[0][:, 20:].numpy())[1].tolist() == [0, 1, 2]
+    assert np.nonzero(batch.target[1][:, 20:].numpy())[1].tolist() == [3, 4, 5, 6]
+    assert batch.source[1, 0].sum() == 0  # before the song
+    assert np.nonzero(batch.source[1][:, 20:].numpy())[1].tolist() == [0, 1, 2]
+    assert batch.begin.tolist() == [0, 3]
+
+
+def test_masked_frames_are_silent():
+    batch = Windows(rolls(10), np.array([0]), 4, 4).batch(np.array([[0, -2], [0, 8]]), np.array([0, 3]))
+    assert not batch.mask.all() and batch.target[~batch.mask].sum() == 0
+
+
+@pytest.mark.parametrize(("source_len", "heard"), [(None, [2, 3, 4, 5]), (1, [5]), (6, [0, 1, 2, 3, 4, 5])])
+def test_the_source_is_as_long_as_asked_and_the_target_stays(source_len, heard):
+    windows = Windows(rolls(12), np.array([0]), 4, 4, source_len)
+    batch = windows.batch(np.array([[0, 6]]), np.array([0]))
+    assert np.nonzero(batch.source[0][:, 20:].numpy())[1].tolist() == heard
+    assert np.nonzero(batch.target[0][:, 20:].numpy())[1].tolist() == [6, 7, 8, 9]
+
+
+def test_all_planes_stand_in_a_window_with_velocities_up_to_one():
+    notes = np.array([(0, 1, 60, 127, 0, 0, 0), (1, 1, 60, 64, 0, 0, 0)], NOTE)
+    data = make_rolls([Song(notes)], "1/4", planes="velocity")
+    (batch,) = Windows(data, np.array([0]), 2, 2).batches(1)
+    assert batch.target.shape == (1, 2, 3 * KEYS)
+    planes = batch.target[0].reshape(2, 3, KEYS)[:, :, 60 - 21]
+    assert planes[0].tolist() == [1, 1, 1]
+    assert planes[1].tolist() == pytest.approx([1, 1, 64 / 127])
+
+
+def test_windows_say_of_which_style_they_are_where_there_are_several():
+    songs = [Song.from_notes([(0, 1, 60)])] * 3
+    plain, two = make_rolls(songs), make_rolls(songs, styles=np.array([0, 1, 1]), style_names=("a", "b"))
+    places = np.array([[2, 0], [0, 0]])
+    assert Windows(plain, np.arange(3), 4, 4).batch(places, np.zeros(2, int)).style is None
+    style = Windows(two, np.arange(3), 4, 4).batch(places, np.zeros(2, int)).style
+    assert style.tolist() == [[0, 1], [1, 0]] and style.is_floating_point()
+
+
 def test_shifting_adds_no_window_and_makes_use_of_the_last_ones_room():
     windows = Windows(rolls(10, 12), np.arange(2), seq_len=4, stride=4)
     shifted = [windows.places(np.random.default_rng(seed)) for seed in range(50)]
@@ -103,19 +161,13 @@ def test_transposing_windows_stops_at_the_end_of_the_keyboard():
     assert np.nonzero(moved[1, 0])[0].tolist() == [35]
 
 
-def test_frequencies_are_shares_of_the_frames_of_the_songs_asked_for():
-    shares = rolls(10, 30).frequencies([1])
-    assert shares[1] == 1.0 and shares[0] == 0.0 and shares[20] == pytest.approx(1 / 30)
+def test_a_silent_window_stays_silent_wherever_it_is_moved():
+    assert transpose_windows(np.zeros((1, 3, 88), np.uint8), np.array([5])).sum() == 0
 
 
-def test_songs_outside_the_keyboard_are_an_error_in_words():
-    with pytest.raises(LibraryError, match="no note of the music lies on the 88 keys"):
-        make_rolls([Song.from_notes([(0, 1, 5)])])
-
-
-def test_melody_only_and_without_silence():
-    song = Song.from_notes([(0, 1, 60), (0, 1, 72), (3, 1, 62)])
-    (length,) = make_rolls([song], "1/4").lengths
-    assert length == 4
-    melody = make_rolls([song], "1/4", "melody", remove_zeros=True).sounding(0)
-    assert [np.nonzero(f)[0].tolist() for f in melody] == [[72 - 21], [62 - 21]]
+@pytest.mark.parametrize("step", [-3, 4])
+def test_all_planes_are_transposed_alike(step):
+    song = Song.from_notes([(0, 1, 60), (1, 2, 64), (1, 1, 108)][: 3 if step < 0 else 2])
+    frames = make_rolls([song], planes="velocity").frames(0)
+    moved = make_rolls([song.transpose(step)], planes="velocity").frames(0)
+    np.testing.assert_array_equal(transpose_windows(frames[None], np.array([step]))[0], moved)

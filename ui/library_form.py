@@ -94,6 +94,31 @@ def choose_data(label: str, key: str, default: str | None = None) -> str | None:
     )  # fmt: skip
 
 
+def choose_several(label: str, key: str, default: str) -> list[str]:
+    """A choice of at least one among the person's data sets and the built-in corpora; the address holds them.
+
+    Before anything was chosen it is the person's first data set, else `default`. What was chosen here before gives way
+    to a data set that was looked at elsewhere since.
+    """
+    titles, last, before = data_titles(), keys.DATA.get(), st.session_state.get(key, [])
+    first = next(iter(titles)) if list_data_sets() else default
+    asked = st.query_params.get_all("data") or (before if last in before else [last])
+    chosen = [name for name in asked if name in titles] or [first]
+    _look_at(chosen)
+    st.session_state[key] = chosen
+    return st.multiselect(
+        label, list(titles), format_func=titles.__getitem__, key=key, persist_state="session",
+        on_change=lambda: _look_at(st.session_state[key]), placeholder="your data sets and corpora",
+        help="Two or more are learnt as so many styles: composing can choose one of them, mix them, or go from one to "
+        "another.",
+    )  # fmt: skip
+
+
+def _look_at(names: list[str]) -> None:
+    keys.DATA.set(names[-1] if names else keys.DATA.get())
+    st.query_params["data"] = names
+
+
 def about_corpus(name: str) -> None:
     """What a built-in corpus is and under which licence it comes."""
     about = next((c for c in list_corpora() if c.name == name), None)

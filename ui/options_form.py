@@ -5,18 +5,29 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import Field
+from fractions import Fraction
 from typing import Any
 
 import streamlit as st
+
+from deepmusician.options import TrainOptions
+from deepmusician.recipes import Recipe, list_recipes
 
 LABELS = {
     "n_epochs": "Epochs",
     "batch_size": "Windows in a step",
     "seq_len": "Frames in a window",
     "stride": "Frames between windows",
-    "hidden_size": "Units in a GRU layer",
-    "num_layers": "Encoder layers",
-    "decoder_n_layers": "Decoder layers",
+    "hidden_size": "Units in a layer",
+    "num_layers": "Layers",
+    "decoder_n_layers": "Layers of a decoder after an encoder",
+    "clock": "Clock",
+    "skip": "Last frame shown to the head",
+    "kernel_size": "Frames in a convolution",
+    "attention_heads": "Heads of a Transformer",
+    "memory": "Frames a Transformer looks back",
+    "averaging": "Averaging of the weights",
+    "planes": "Learnt of each note",
     "classifier_size": "Units in the classifier",
     "classifier_dropout": "Dropout in the classifier",
     "gamma": "γ, focus on what is hard",
@@ -42,7 +53,10 @@ DIVISIONS = {
     "1/16": "1/16, semiquaver",
     "1/24": "1/24, semiquaver triplet",
     "1/32": "1/32, demisemiquaver",
+    "1/48": "1/48, demisemiquaver triplet",
+    "1/96": "1/96, 21 ms at 120 beats a minute",
 }
+AVERAGING = (0.0, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
 WIDE = 200  # a linear slider over more whole numbers than this cannot be set to the one that is meant
 
 
@@ -63,6 +77,8 @@ def stops(field: Field) -> tuple[Any, ...] | None:
     low, high, default = field.metadata["low"], field.metadata["high"], field.default
     if field.name == "division":
         return tuple(DIVISIONS) if default is not None else (None, *DIVISIONS)
+    if field.name == "averaging":
+        return AVERAGING
     if low is None:
         return None
     if default is None:
@@ -88,8 +104,11 @@ def _ladder(low: float, high: float) -> list[float]:
     return [int(d) for d in kept] if isinstance(high, int) else kept
 
 
-def control(field: Field, prefix: str, default: Any = dataclasses.MISSING) -> Any:
-    """Show the control of one option and return its value; `prefix` tells this form's controls from another's."""
+def control(field: Field, prefix: str, default: Any = dataclasses.MISSING, disabled: bool = False) -> Any:
+    """Show the control of one option and return its value; `prefix` tells this form's controls from another's.
+
+    It begins at `default`, else at the option's own default.
+    """
     value = field.default if default is dataclasses.MISSING else default
     m, about = field.metadata, help_text(field)
     common = {
@@ -97,6 +116,7 @@ def control(field: Field, prefix: str, default: Any = dataclasses.MISSING) -> An
         "help": about,
         "key": f"{prefix}.{field.name}",
         "persist_state": "session",
+        "disabled": disabled,
     }
     if m["choices"]:
         return st.segmented_control(options=m["choices"], default=value, required=True, **common)
@@ -106,10 +126,54 @@ def control(field: Field, prefix: str, default: Any = dataclasses.MISSING) -> An
         return st.number_input(min_value=m["low"], max_value=m["high"], value=value, step=1, **common)
     steps = stops(field)
     if steps:
+        steps = steps if value in steps else tuple(sorted({*steps, value}, key=_size))
         return st.select_slider(options=steps, value=value, format_func=_shown(field), **common)
+    if m["low"] is None:
+        return st.text_input(value=value or "", max_chars=200, **common).strip() or None
     step = _step(field)
     written = {"format": "%.0f"} if step == 1.0 else {}
     return st.slider(min_value=m["low"], max_value=_most(field), value=value, step=step, **written, **common)
+
+
+def _size(stop: Any) -> float:
+    """Where a stop stands on its slider: automatic first; a length of a frame by how many make a whole note."""
+    if stop is None:
+        return -1.0
+    return 1 / float(Fraction(stop)) if isinstance(stop, str) else float(stop)
+
+
+def choose_recipe(key: str) -> Recipe:
+    """A recipe by its title, whose it is, and what is done differently here."""
+    recipes = {recipe.name: recipe for recipe in list_recipes()}
+    field = next(f for f in dataclasses.fields(TrainOptions) if f.name == "recipe")
+    name = st.selectbox(
+        label("recipe"), list(recipes), format_func=lambda n: recipes[n].title, key=key, persist_state="session",
+        help=help_text(field),
+    )  # fmt: skip
+    st.caption(f"After {recipes[name].reference}.")
+    st.caption(recipes[name].changes)
+    return recipes[name]
+
+
+def changed(start: TrainOptions, values: dict[str, Any]) -> str:
+    """Which options are not as the recipe has them, and what they are; the machine's are no part of a recipe."""
+    fields = [f for f in dataclasses.fields(start) if f.metadata["group"] != "machine" and f.name in values]
+    differ = [f for f in fields if values[f.name] != getattr(start, f.name) and not idle(f.name, values)]
+    return ", ".join(f"{label(f.name)} {_said(values[f.name])}" for f in differ)
+
+
+def _said(value: Any) -> str:
+    words = {None: "automatic", True: "on", False: "off"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def idle(name: str, values: dict[str, Any]) -> bool:
+    """Whether an option says nothing about a model made of `values`."""
+    if name == "decoder_n_layers":
+        return values.get("arrangement") != "encoder-decoder"
+    if name == "kernel_size":
+        return values.get("backbone") != "tcn"
+    return name in ("attention_heads", "memory") and values.get("backbone") != "transformer"
 
 
 def _shown(field: Field):  # noqa: ANN202  how a stop is written under its slider

@@ -1,13 +1,16 @@
 """What every model answers, so that training, composing and judging never ask which one it is.
 
-    model(batch, ...)                          -> scalar   the loss that training minimises
-    model.logits(batch)                        -> [B, T, 88] teacher-forced
-    model.nll(batch)                           -> [B, T]   nats a frame: the honest likelihood
-    model.start(init, ...)                     -> state    zero, random, or guided by a piece
-    model.step(frame, state)                   -> (context, state)
-    model.head.sample(context, how, generator) -> frame [B, 88]
+    model(batch, ...)                     -> scalar        the loss that training minimises
+    model.contexts(batch, ...)            -> [B, T, C]     teacher-forced; what the head knows of each target frame
+    model.nll(batch)                      -> [B, T]        nats a frame: the honest likelihood
+    model.start(init, ...)                -> frame, state  zero, random, or guided by a piece
+    model.step(frame, state, style)       -> context, state
+    model.read(frames, last, state, style)-> contexts, last, state   many steps at once, over true frames
+    model.head.losses(context, target)    -> loss, nll     of each frame
+    model.head.sample(context, how, generator) -> frame [B, W]
 
-State is a value: `step` returns a new one. B batch, T frames.
+State is a value: `step` returns a new one. B batch, T frames, W = 88 columns for each plane: sounding 0 or 1, onset 0
+or 1, velocity / 127.
 """
 
 from __future__ import annotations
@@ -21,18 +24,23 @@ from deepmusician.errors import OptionError
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of B songs: `source` [B, S, 88] float, the `target` [B, T, 88] that follows, `mask` [B, T] bool.
+    """Windows of B songs: `source` [B, S, W] float, the `target` [B, T, W] that follows, `mask` [B, T] bool.
 
-    A masked-out target frame lies before the song's start or after its end and counts nowhere.
+    A masked-out target frame lies after its song's end and counts nowhere. `style` [B, n] are the weights of the
+    styles, summing to 1, where there are several; `begin` int64 [B] is the frame of its song at which a target begins,
+    0 where nobody says.
     """
 
     source: Tensor
     target: Tensor
     mask: Tensor
+    style: Tensor | None = None
+    begin: Tensor | None = None
 
     def to(self, device: object) -> Batch:
         """The same windows on another device."""
-        return Batch(self.source.to(device), self.target.to(device), self.mask.to(device))
+        parts = (self.source, self.target, self.mask, self.style, self.begin)
+        return Batch(*(None if part is None else part.to(device) for part in parts))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The kinds of model there are, and how one is rebuilt from its card.
+"""The arrangements there are, and how a model is made from options or rebuilt from its card.
 
-To add a model: write a module with a config dataclass and an `nn.Module` that answers `contract`, and name it here.
+To add a backbone or a head, see their packages; to add an arrangement, subclass `base.Model` and name it here.
 """
 
 from __future__ import annotations
@@ -8,44 +8,70 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from torch import nn
-
-from deepmusician.errors import CheckpointError
-from deepmusician.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from deepmusician.errors import CheckpointError, OptionError
+from deepmusician.models.backbones import BACKBONES
+from deepmusician.models.base import Model
+from deepmusician.models.config import ModelConfig
+from deepmusician.models.decoder import DecoderOnly
+from deepmusician.models.heads import HEADS
+from deepmusician.models.seq2seq import EncoderDecoder
 from deepmusician.options import TrainOptions
 
-MODELS: dict[str, tuple[type, type[nn.Module]]] = {
-    Seq2Seq.kind: (Seq2SeqConfig, Seq2Seq),
+ARRANGEMENTS: dict[str, type[Model]] = {
+    "encoder-decoder": EncoderDecoder,
+    "decoder": DecoderOnly,
 }
-LARGEST = {
-    "n_keys": 128,
-    "seq_len": 4096,
-    "hidden_size": 4096,
-    "classifier_size": 4096,
-}  # a card may not ask for more
-DEEPEST = 16
+CHOICES = {"arrangement": ARRANGEMENTS, "backbone": BACKBONES, "head": HEADS}
+# a card may not ask for more
+LARGEST = {"seq_len": 4096, "hidden_size": 4096, "classifier_size": 4096, "memory": 4096, "n_styles": 1024}
+DEEPEST = 64
 
 
-def new_model(options: TrainOptions, kind: str = Seq2Seq.kind) -> nn.Module:
-    """An untrained model with the sizes of `options`."""
-    config, model = MODELS[kind]
-    names = {f.name for f in dataclasses.fields(config)}
+def new_model(options: TrainOptions, n_styles: int = 1) -> Model:
+    """An untrained model with the parts and sizes of `options`."""
+    names = {f.name for f in dataclasses.fields(ModelConfig)} - {"n_styles"}
     values = {k: v for k, v in dataclasses.asdict(options).items() if k in names}
-    return model(config(**values))
+    return make(ModelConfig(**values, n_styles=n_styles))
 
 
-def build(card: dict[str, Any]) -> nn.Module:
+def make(config: ModelConfig) -> Model:
+    """An untrained model."""
+    return ARRANGEMENTS[config.arrangement](config)
+
+
+def build(card: dict[str, Any]) -> Model:
     """The model a checkpoint's card describes, with untrained weights. Raises CheckpointError."""
-    card = dict(card)
-    kind = card.pop("kind", None)
-    if kind not in MODELS:
-        raise CheckpointError(f"unknown model kind {kind!r}; this version knows {', '.join(MODELS)}")
-    config, model = MODELS[kind]
-    return model(_checked(config, card))
+    if "kind" in card:
+        card = modern_card(card)
+    _check(card)
+    try:
+        return make(ModelConfig(**card))
+    except OptionError as error:
+        raise CheckpointError(f"the model's description is impossible: {error}") from None
 
 
-def _checked(config: type, values: dict[str, Any]) -> Any:
-    fields = {f.name: f for f in dataclasses.fields(config)}
+def modern_card(card: dict[str, Any]) -> dict[str, Any]:
+    """The description written by version 0.1, which knew one kind of model, as this version writes it."""
+    if card["kind"] != "seq2seq":
+        raise CheckpointError(f"unknown model kind {card['kind']!r}; this version is older than the checkpoint")
+    old = {k: v for k, v in card.items() if k not in ("kind", "n_keys")}
+    return {**dataclasses.asdict(ModelConfig()), **old}
+
+
+def modern_names(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Weights named as version 0.1 did, by their names of today; others as they are."""
+    if "encoder.weight_ih_l0" not in tensors:
+        return tensors
+    starts = {"encoder.": "encoder.rnn.", "decoder.": "decoder.rnn.", "head.net.": "head.part.net."}
+    renamed = {}
+    for name, tensor in tensors.items():
+        start = next((s for s in starts if name.startswith(s)), "")
+        renamed[starts.get(start, "") + name.removeprefix(start)] = tensor
+    return renamed
+
+
+def _check(values: dict[str, Any]) -> None:
+    fields = {f.name: f for f in dataclasses.fields(ModelConfig)}
     if set(values) != set(fields):
         odd = sorted(set(values) ^ set(fields))[0]
         raise CheckpointError(f"the model's description lacks or misspells {odd!r}; the card is damaged")
@@ -54,8 +80,10 @@ def _checked(config: type, values: dict[str, Any]) -> Any:
         good = isinstance(value, (int, float)) if isinstance(default, float) else type(value) is type(default)
         if not good or isinstance(value, bool) != isinstance(default, bool):
             raise CheckpointError(f"{name} in the model's description must be like {default!r}, got {value!r}")
-        if isinstance(default, int) and not 1 <= value <= LARGEST.get(name, DEEPEST):
+        if type(default) is int and not 1 <= value <= LARGEST.get(name, DEEPEST):
             raise CheckpointError(f"{name} must be 1..{LARGEST.get(name, DEEPEST)}, got {value}; the card is damaged")
         if isinstance(default, float) and not 0 <= value <= 10:
             raise CheckpointError(f"{name} must be 0..10, got {value}; the card is damaged")
-    return config(**values)
+        if name in CHOICES and value not in CHOICES[name]:
+            known = ", ".join(CHOICES[name])
+            raise CheckpointError(f"{name} must be one of {known}, got {value!r}; the checkpoint is newer or damaged")

@@ -1,0 +1,133 @@
+"""Chords drawn key after key, from low to high, each key knowing those below it: the likelihood of a whole chord is
+exact, and what is drawn fits together.
+
+A subclass says how a key depends on those below it, twice: `conditionals` for all keys of a known chord at once, and
+`begin`, `key_logit` and `chosen` for one key after the other; both give the same logits. How a chord is drawn from
+them stands here. Sources: Larochelle & Murray, The Neural Autoregressive Distribution Estimator, AISTATS 2011;
+Boulanger-Lewandowski et al., ICML 2012 (music).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from deepmusician.losses import posterior_logits
+from deepmusician.models.contract import Sampling
+from deepmusician.models.heads.base import Part
+
+CANDIDATES = 16  # chords of which one is picked where temperature or top_p ask for safer or bolder ones
+MARGINAL_CHORDS = 8  # chords over which the outputs for each key are averaged
+
+
+class Autoregressive(Part):
+    """A part whose keys are decided from low to high; see the module."""
+
+    leap_rows = 1  # up to how many chords at once drawing by leaps is the quicker way, on a CPU
+
+    def conditionals(self, context: Tensor, sounding: Tensor) -> Tensor:
+        """Logits [..., K] of each key, given `context` [..., size] and the keys below it in `sounding` [..., K]."""
+        raise NotImplementedError
+
+    def begin(self, context: Tensor) -> Any:
+        """What drawing N chords from `context` [N, size] has to keep in mind, before the first key."""
+        raise NotImplementedError
+
+    def key_logit(self, k: int, memory: Any) -> Tensor:
+        """Logits [N] of key `k`, when all keys below it are chosen; asked once for each key, in order."""
+        raise NotImplementedError
+
+    def chosen(self, k: int, x: Tensor, memory: Any) -> Any:
+        """The memory after key `k` was chosen to sound, 1, or not, 0: `x` [N]. May write into the old one."""
+        raise NotImplementedError
+
+    def logits(self, context: Tensor, target: Tensor) -> Tensor:
+        """See Part."""
+        return self.conditionals(context, target.to(context.dtype)).float()
+
+    @torch.no_grad()
+    def probability(self, context: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """See Part: each key's output given the keys below it, averaged over a few chords drawn in parallel."""
+        rows = context.reshape(-1, context.shape[-1]).repeat_interleave(MARGINAL_CHORDS, 0)
+        _, logits = self._chords(rows, 1.0, generator)
+        mean = torch.sigmoid(logits).view(-1, MARGINAL_CHORDS, self.n_keys).mean(1)
+        return mean.view(*context.shape[:-1], self.n_keys)
+
+    @torch.no_grad()
+    def sample(self, context: Tensor, how: Sampling, generator: torch.Generator | None = None) -> Tensor:
+        """See Part. `fullness` multiplies every key's odds given the keys below it.
+
+        Sharper keys would not make likelier chords, as an early key decides before it knows what follows: a
+        `temperature` or `top_p` other than 1 draws some chords as they are, leaves the likeliest share `top_p` of
+        them, and picks one with weight p^(1/temperature - 1).
+        """
+        rows = context.reshape(-1, context.shape[-1])
+        if how.sampler == "threshold":
+            least = _log_odds(how.threshold)
+            chords, _ = self._draw(rows, lambda keys, logits: logits >= least)
+        elif how.temperature == how.top_p == 1:
+            chords, _ = self._chords(rows, how.fullness, generator)
+        else:
+            chords = self._pick(rows, how, generator)
+        return chords.view(*context.shape[:-1], self.n_keys)
+
+    def _pick(self, context: Tensor, how: Sampling, generator: torch.Generator | None) -> Tensor:
+        """One of CANDIDATES chords for each context [N, size]: [N, K]."""
+        chords, logits = self._chords(context.repeat_interleave(CANDIDATES, 0), how.fullness, generator)
+        honest = posterior_logits(logits, self.objective) + math.log(how.fullness)
+        log_p = -binary_cross_entropy_with_logits(honest, chords, reduction="none").sum(-1)
+        ranked, order = log_p.view(-1, CANDIDATES).sort(-1, descending=True)
+        kept = max(1, math.ceil(how.top_p * CANDIDATES - 1e-6))
+        weights = torch.softmax((1 / how.temperature - 1) * ranked[:, :kept], -1)
+        pick = order.gather(-1, torch.multinomial(weights, 1, generator=generator))
+        rows = torch.arange(len(context), device=context.device)
+        return chords.view(-1, CANDIDATES, self.n_keys)[rows, pick[:, 0]]
+
+    def _chords(self, context: Tensor, fullness: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Draw chords [N, K] by their honest probabilities; with the network's logits [N, K] on the way."""
+        noise = torch.rand((len(context), self.n_keys), generator=generator, device=context.device)
+        noise = torch.logit(noise) - math.log(fullness)
+        return self._draw(context, lambda keys, logits: posterior_logits(logits, self.objective) > noise[:, keys])
+
+    def _draw(self, context: Tensor, choose: Callable[[Any, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Decide all keys by `choose`, which is told keys and their logits: chords and logits, [N, K] both."""
+        few = len(context) <= self.leap_rows and not self.training  # dropout would change from leap to leap
+        return self._leap(context, choose) if few else self._walk(context, choose)
+
+    def _walk(self, context: Tensor, choose: Callable[[Any, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Key after key."""
+        memory, chord, logits = self.begin(context), [], []
+        for k in range(self.n_keys):
+            logit = self.key_logit(k, memory).float()
+            x = choose(k, logit).float()
+            memory = self.chosen(k, x, memory)
+            chord.append(x)
+            logits.append(logit)
+        return torch.stack(chord, -1), torch.stack(logits, -1)
+
+    def _leap(self, context: Tensor, choose: Callable[[Any, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """From one sounding key to the next: the same chords in as many passes as there are notes, and one.
+
+        With nothing sounding above the keys decided so far, the logits of all keys are right up to the next that
+        sounds: those between were known to be silent.
+        """
+        keys = torch.arange(self.n_keys, device=context.device)
+        chord = torch.zeros(len(context), self.n_keys, device=context.device)
+        decided = torch.zeros(len(context), 1, dtype=torch.long, device=context.device)
+        while True:
+            logits = self.conditionals(context, chord.to(context.dtype)).float()
+            sounds = choose(keys, logits) & (keys >= decided)
+            if not sounds.any():
+                return chord, logits
+            lowest = sounds & (sounds.cumsum(-1) == 1)
+            chord = chord + lowest
+            decided = torch.where(lowest, keys + 1, decided).amax(-1, keepdim=True)
+
+
+def _log_odds(p: float) -> float:
+    return math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)

@@ -1,0 +1,198 @@
+"""Many songs on one grid, end to end and packed: what windows are cut from, made of data sets or of roll files.
+
+Knows nothing of windows or models.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from deepmusician.errors import LibraryError
+from deepmusician.library import DataSet, Progress, read_sources
+from deepmusician.notes import Song
+from deepmusician.options import TrainOptions
+from deepmusician.roll import (
+    KEYS,
+    PLANES,
+    drop_silence,
+    frames_of,
+    pack,
+    parse_division,
+    skyline,
+    to_roll,
+    top_note,
+    unpack,
+)  # fmt: skip
+
+Sources = list[tuple[str, DataSet]]  # data sets by the style each stands for
+# what zipfile and NumPy raise over damaged bytes
+_NPZ_ERRORS = (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Rolls:
+    """Songs end to end: `packed` sounding keys uint8 [F, 11], `lengths` int [S] frames a song.
+
+    Where the planes are wanted, `onset` uint8 [F, 11] packed and `velocity` uint8 [F, 88]. `styles` int [S] is the
+    place of each song's style in `style_names`.
+    """
+
+    packed: np.ndarray
+    lengths: np.ndarray
+    onset: np.ndarray | None = None
+    velocity: np.ndarray | None = None
+    styles: np.ndarray = field(default=None)
+    style_names: tuple[str, ...] = ("",)
+
+    def __post_init__(self) -> None:
+        if self.styles is None:
+            object.__setattr__(self, "styles", np.zeros(len(self.lengths), np.int64))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Frame at which each song begins [S]."""
+        return np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
+
+    @property
+    def planes(self) -> str:
+        """The planes there are, by the name of the last."""
+        return PLANES[(self.onset is not None) + (self.velocity is not None)]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def sounding(self, song: int) -> np.ndarray:
+        """bool [T, 88] of one song."""
+        return unpack(self.packed[self._place(song)])
+
+    def frames(self, song: int) -> np.ndarray:
+        """uint8 [T, 88 · P] of one song."""
+        return self._at(self._place(song))
+
+    def _place(self, song: int) -> slice:
+        start = self.starts[song]
+        return slice(start, start + self.lengths[song])
+
+    def gather(self, songs: np.ndarray, at: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        """Frames `at` [B, T] of `songs` [B], silent where not `inside`: uint8 [B, T, 88 · P]."""
+        frames = self._at(np.where(inside, at + self.starts[songs][:, None], 0))
+        return frames * inside[..., None].astype(np.uint8)
+
+    def _at(self, places: np.ndarray | slice) -> np.ndarray:
+        packed = [bits for bits in (self.packed, self.onset) if bits is not None]
+        planes = [np.unpackbits(bits[places], axis=-1, count=KEYS) for bits in packed]
+        if self.velocity is not None:
+            planes.append(self.velocity[places])
+        return planes[0] if len(planes) == 1 else np.concatenate(planes, -1)
+
+    def frequencies(self, songs: Iterable[int]) -> np.ndarray:
+        """Share of the frames of `songs` in which each key sounds, float [88]."""
+        counts, frames = np.zeros(KEYS), 0
+        for song in songs:
+            sounding = self.sounding(song)
+            counts += sounding.sum(0)
+            frames += len(sounding)
+        return counts / max(frames, 1)
+
+    def only(self, songs: np.ndarray) -> Rolls:
+        """Some of the songs, in the order given."""
+        starts = self.starts
+        places = np.concatenate([np.arange(starts[s], starts[s] + self.lengths[s]) for s in songs])
+        planes = {k: v[places] for k in ("packed", "onset", "velocity") if (v := getattr(self, k)) is not None}
+        return replace(self, **planes, lengths=self.lengths[songs], styles=self.styles[songs])
+
+
+def song_frames(
+    song: Song, division: Fraction, voices: str = "all", remove_zeros: bool = False, planes: str = "sounding"
+) -> np.ndarray:
+    """What a model sees of a song: uint8 [T, 88 · P], perhaps only its melody, perhaps without the silent frames."""
+    roll = top_note(to_roll(skyline(song), division)) if voices == "melody" else to_roll(song, division)
+    return frames_of(drop_silence(roll) if remove_zeros else roll, planes)
+
+
+def make_rolls(
+    songs: Sequence[Song], division: str = "1/16", voices: str = "all", remove_zeros: bool = False,
+    planes: str = "sounding", styles: np.ndarray | None = None, style_names: tuple[str, ...] = ("",),
+) -> Rolls:  # fmt: skip
+    """Put songs on a grid. Raises LibraryError where no frame sounds."""
+    grid = parse_division(division)
+    n_planes = PLANES.index(planes) + 1
+    parts: list[list[np.ndarray]] = [[] for _ in range(n_planes)]
+    for song in songs:  # packed one by one: a whole collection is never held unpacked
+        frames = song_frames(song, grid, voices, remove_zeros, planes)
+        for i, plane in enumerate(np.split(frames, n_planes, axis=1)):
+            parts[i].append(plane if i == 2 else pack(plane))
+    lengths = np.array([len(p) for p in parts[0]], np.int64)
+    if not lengths.sum():
+        raise LibraryError("no note of the music lies on the 88 keys of a piano; choose other files")
+    joined = [np.concatenate(part) for part in parts] + [None] * (3 - n_planes)
+    return Rolls(joined[0], lengths, joined[1], joined[2], styles, style_names)
+
+
+def read_rolls(
+    options: TrainOptions, data: Sources | DataSet | None = None, progress: Progress | None = None
+) -> tuple[tuple[str, ...], Rolls]:
+    """The songs of `data`, else of `options.path`, by name and on the grid; those with no playable note left out.
+
+    Several sources are as many styles, and a song's name begins with its style's. Raises LibraryError for one without
+    any playable note.
+    """
+    sources = data or read_sources(options.path, progress)
+    if isinstance(sources, DataSet):
+        sources = [(sources.name, sources)]
+    several = len(sources) > 1
+    names = [f"{style}/{name}" if several else name for style, part in sources for name in part.names]
+    songs = [song for _, part in sources for song in part.songs]
+    styles = np.repeat(np.arange(len(sources)), [len(part.songs) for _, part in sources])
+    rolls = make_rolls(
+        songs, options.division, options.voices, options.remove_zeros, options.planes, styles,
+        tuple(style for style, _ in sources),
+    )  # fmt: skip
+    kept = np.nonzero(rolls.lengths)[0]
+    for style in np.setdiff1d(np.arange(len(sources)), styles[kept]):
+        raise LibraryError(f"no note of {sources[style][0]} lies on the 88 keys of a piano; leave it out")
+    return tuple(names[i] for i in kept), rolls.only(kept)
+
+
+def read_npz(path: str | Path, split: str) -> Rolls:
+    """One split of a file of polyphonic rolls: `SPLIT` uint8 [frames, 11] packed, `SPLIT_lengths` int [sequences].
+
+    Raises LibraryError saying what is wrong with the file. Source: Boulanger-Lewandowski et al., ICML 2012 (the sets).
+    """
+    packed, lengths = _read_arrays(path, split)
+    width = pack(np.zeros((0, KEYS))).shape[1]
+    if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != width:
+        raise LibraryError(
+            f"{split} in {path} must be uint8 [frames, {width}], 88 keys packed, "
+            f"got {packed.dtype} {list(packed.shape)}"
+        )
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths):
+        raise LibraryError(
+            f"{split}_lengths in {path} must be whole numbers, one a sequence, "
+            f"got {lengths.dtype} {list(lengths.shape)}"
+        )
+    if lengths.min() < 1 or lengths.sum() != len(packed):
+        raise LibraryError(
+            f"{split}_lengths in {path} must be above 0 and sum to its {len(packed)} frames, "
+            f"got {lengths.min()} at least and a sum of {lengths.sum()}"
+        )
+    return Rolls(packed, lengths.astype(np.int64))
+
+
+def _read_arrays(path: str | Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The two arrays of a split as they stand in the file, whatever they are."""
+    try:
+        with Path(path).open("rb") as source, np.lib.npyio.NpzFile(source, allow_pickle=False) as file:
+            splits = [name for name in file.files if f"{name}_lengths" in file.files]
+            if split in splits:
+                return np.asarray(file[split]), np.asarray(file[f"{split}_lengths"])
+    except _NPZ_ERRORS as error:
+        raise LibraryError(f"{path} cannot be read as an .npz file of rolls ({error}); give another") from None
+    raise LibraryError(f"{path} has no split called {split}; it has {', '.join(splits) or 'none'}")
