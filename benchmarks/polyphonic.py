@@ -18,6 +18,7 @@ import argparse
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ import numpy as np
 from deepmusician.evaluation import evaluate_rolls
 from deepmusician.options import TrainOptions
 from deepmusician.recipes import recipe_options
-from deepmusician.training import Trainer, set_threads
 from deepmusician.rolls import Rolls, read_npz
+from deepmusician.scoring import score
+from deepmusician.training import Trainer, set_threads
 from deepmusician.workspace import workspace
 
 SETS = ("jsb-chorales", "nottingham", "piano-midi", "musedata")
@@ -54,7 +56,10 @@ def main() -> None:
     parts = np.arange(len(train)), np.arange(len(train), len(rolls))
     options = recipe_options(args.recipe, threads=args.threads, path=str(file), **dict(map(parsed, args.changes)))
     set_threads(options)
-    options = fit(options, rolls, parts, args.minutes * 60)
+    if args.epochs:
+        options = replace(options, n_epochs=args.epochs)
+    else:
+        options = fit(options, rolls, parts, args.minutes * 60)
     folder = workspace() / "polyphonic" / (args.name or f"{args.set}-{args.recipe}")
     began = time.monotonic()
     trainer = Trainer(options, rolls, *parts)
@@ -79,6 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("set", choices=SETS)
     parser.add_argument("--recipe", default="studio")
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--epochs", type=int, help="this many epochs, whatever they take")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the .npz files")
     parser.add_argument("--name", help="folder of the checkpoint in workspace/polyphonic/")
@@ -97,16 +103,11 @@ def parsed(change: str) -> tuple[str, object]:
 
 def join(first: Rolls, second: Rolls) -> Rolls:
     """One set of rolls with the songs of both."""
-    packed, lengths = (np.concatenate(pair) for pair in zip(*((r.packed, r.lengths) for r in (first, second))))
-    return Rolls(packed, lengths)
+    return Rolls(np.concatenate([first.packed, second.packed]), np.concatenate([first.lengths, second.lengths]))
 
 
 def fit(options: TrainOptions, rolls: Rolls, parts: tuple[np.ndarray, np.ndarray], seconds: float) -> TrainOptions:
     """As many epochs as fit into `seconds`, by the pace of a few steps and of one scoring."""
-    from dataclasses import replace
-
-    from deepmusician.scoring import score
-
     trial = Trainer(replace(options, n_epochs=1), rolls, *parts)
     pace: list[tuple[float, int]] = []
     next(trial.epochs(lambda: len(pace) > TRIAL_STEPS, lambda *_: pace.append((time.monotonic(), 0))), None)

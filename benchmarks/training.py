@@ -19,8 +19,8 @@ from torch import nn
 from deepmusician.library import read_source
 from deepmusician.losses import Loss, cell_loss
 from deepmusician.options import TrainOptions
-from deepmusician.training import Trainer
 from deepmusician.rolls import make_rolls
+from deepmusician.training import Trainer
 from deepmusician.windows import Windows
 
 

@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _train_parser(verbs)
     _generate_parser(verbs)
+    _humanise_parser(verbs)
     _evaluate_parser(verbs)
     _render_parser(verbs)
     _runs_parser(verbs)
@@ -149,7 +150,10 @@ def train(args: argparse.Namespace) -> int:
         status = train_run(run, progress, args.resume, data)
     print(f"{run.name}: {status.message}")
     if run.checkpoint("best"):
-        print(f"compose with: deepmusician generate -c {run.name}")
+        if run.options().arrangement == "expression":
+            print(f"humanise a piece with: deepmusician humanise FILE -c {run.name} -o OUT.mid")
+        else:
+            print(f"compose with: deepmusician generate -c {run.name}")
     return 0
 
 
@@ -219,15 +223,11 @@ def generate(args: argparse.Namespace) -> int:
     save = _save_place(args.save)
     from deepmusician.formats import read_song
     from deepmusician.generation import compose
-    from deepmusician.midi import write_midi
 
     composed = compose(args.checkpoint, options, read_song(args.prime) if args.prime else None)
     for warning in composed.warnings:
         print(warning, file=sys.stderr)
-    if save.suffix in SOUND:
-        _write_sound(composed.song, save)
-    else:
-        write_midi(composed.song, save)
+    _save(composed.song, save)
     print(f"{save}: {len(composed.song)} notes, {composed.song.beats:g} beats, {composed.song.seconds:.0f} s")
     return 0
 
@@ -249,10 +249,47 @@ def _in_folder(path: Path) -> Path:
     return path
 
 
+def _save(song: Any, path: Path) -> None:
+    """As MIDI or as sound, by the name's end."""
+    if path.suffix.lower() in SOUND:
+        _write_sound(song, path)
+    else:
+        from deepmusician.midi import write_midi
+
+        write_midi(song, path)
+
+
 def _write_sound(song: Any, path: Path) -> None:
     from deepmusician.render import render, write_audio
 
     write_audio(render(song), path)
+
+
+# humanise
+
+
+def _humanise_parser(verbs: Any) -> None:
+    verb = _verb(verbs, "humanise", humanise, "give the notes of a piece the velocities a model of expression expects")
+    verb.add_argument("file", metavar="FILE", help="MIDI, MusicXML, ABC or Humdrum")
+    _add_checkpoint(verb)
+    places = "where to save: .mid, .wav, .mp3 or .ogg"
+    verb.add_argument("-o", "--output", required=True, metavar="FILE", help=places)
+    mixture = "0 keeps the piece's own velocities, 1 takes the model's (default: 1)"
+    verb.add_argument("--strength", type=float, default=1.0, metavar="0..1", help=mixture)
+    verb.add_argument("--seed", type=int, default=0, help="another one plays it another way (default: 0)")
+
+
+def humanise(args: argparse.Namespace) -> int:
+    """Humanise one file."""
+    save = _save_place(args.output)
+    from deepmusician.expression import humanise as play
+    from deepmusician.formats import read_song
+
+    song = play(args.checkpoint, read_song(args.file), args.strength, args.seed)
+    _save(song, save)
+    loud = song.notes["velocity"][~song.notes["drum"]]
+    print(f"{save}: {len(loud)} notes" + (f", velocities {loud.min()} to {loud.max()}" if len(loud) else ""))
+    return 0
 
 
 # evaluate
@@ -278,7 +315,8 @@ def evaluate(args: argparse.Namespace) -> int:
     from deepmusician.evaluation import evaluate as judge
     from deepmusician.evaluation import evaluate_rolls, table
 
-    report = evaluate_rolls(args.checkpoint, args.rolls, args.split) if args.rolls else judge(args.checkpoint, args.path)
+    rolls = (args.checkpoint, args.rolls, args.split)
+    report = evaluate_rolls(*rolls) if args.rolls else judge(args.checkpoint, args.path)
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0
 

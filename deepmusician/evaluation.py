@@ -15,7 +15,7 @@ from deepmusician.library import read_sources
 from deepmusician.metrics import baselines
 from deepmusician.options import TrainOptions, from_dict
 from deepmusician.rolls import Rolls, read_npz, read_rolls
-from deepmusician.scoring import score
+from deepmusician.scoring import references, score
 
 
 def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, Any]:
@@ -23,7 +23,8 @@ def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, A
 
     Returns {"checkpoint", "music", "songs", "frames", "threshold", "model": {loss, nll, precision, recall, f1, density,
     data_density}, "baselines": {...}}; likelihoods in nats a frame, every frame counted, the first included. The
-    baselines' constants come from the training songs. Raises CheckpointError where the held-out songs are gone.
+    baselines' constants come from the training songs. Of a model that gives velocities there are only loss and nll.
+    Raises CheckpointError where the held-out songs are gone.
     """
     model, card = checkpoint.load(source)
     options = from_dict(TrainOptions, card["options"])
@@ -31,7 +32,6 @@ def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, A
     rolls = as_trained(rolls, card)
     train, judged = _split(card, names, rolls, same=music is None)
     scored = score(model, rolls, judged)
-    held = [rolls.sounding(i) for i in judged]
     return {
         "checkpoint": str(source),
         "music": str(music) if music else f"songs of {options.path} held out in training",
@@ -39,7 +39,7 @@ def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, A
         "frames": scored.frames,
         "threshold": card["threshold"],
         "model": scored.table(card["threshold"]),
-        "baselines": baselines((rolls.sounding(i) for i in train), held),
+        "baselines": references(model, rolls, train, judged),
     }
 
 
@@ -108,9 +108,14 @@ def table(report: dict[str, Any]) -> str:
         f"{'':18}{'nats/frame':>11}{'F1':>8}{'precision':>11}{'recall':>8}{'notes/frame':>13}",
         _row("model", model),
         *[_row(name.replace("_", " "), values) for name, values in report["baselines"].items()],
-        f"{'data':18}{'':11}{'':8}{'':11}{'':8}{model['data_density']:13.2f}",
-        f"{report['frames']} frames; keys count as played from a probability of {report['threshold']:.3f}",
     ]
+    if "data_density" in model:
+        lines += [
+            f"{'data':18}{'':11}{'':8}{'':11}{'':8}{model['data_density']:13.2f}",
+            f"{report['frames']} frames; keys count as played from a probability of {report['threshold']:.3f}",
+        ]
+    else:
+        lines.append(f"{report['frames']} frames; the notes are given, only their velocities count")
     return "\n".join(lines)
 
 

@@ -33,6 +33,7 @@ SETTINGS = ("temperature", "top_p", "fullness", "threshold")
 CAUTION = (
     (1.0, 1.0), (0.95, 0.97), (0.9, 0.94), (0.85, 0.9), (0.8, 0.87), (0.75, 0.83), (0.7, 0.8), (0.6, 0.75), (0.5, 0.7),
 )  # fmt: skip
+CLOSE = 0.05  # a density that far from the music's is near enough
 FULLNESS = (0.7, 1.6)  # beyond it the model is too far from its data to be mended by drawing more or fewer notes
 
 
@@ -53,19 +54,28 @@ def compose(
     `guided` goes on from the end of `prime`, else from the opening of a held-out piece that the seed picks.
     """
     model, card = source if isinstance(source, tuple) else checkpoint.load(source)
+    if not model.composes:
+        raise OptionError("this model composes nothing, it gives a piece its velocities; use deepmusician humanise")
     how = sampling(options, card)
     generator = torch.Generator().manual_seed(options.seed)
-    heard = None
-    if options.init == "guided":
-        heard = _prime_frames(prime, card) if prime is not None else _held_out_frames(source, options.seed)
-    names = tuple(card.get("data", {}).get("styles", ()))
-    style = style_weights(options.style, names, options.seq_len) if names else no_style(options.style)
+    heard, style = told(source, card, options, prime)
     frames, highest = compose_frames(model, options.seq_len, how, options.init, heard, generator, style=style)
     division = parse_division(options.division or card["options"].get("division", "1/16"))
     roll = roll_from_frames(frames[0], division)
     song = from_roll(roll, tempo_bpm=options.tempo_bpm, program=options.program)
     warnings = find_collapse(roll.sounding, card.get("data", {}).get("held_share"), highest, how.threshold)
     return Composition(song, roll, tuple(warnings))
+
+
+def told(
+    source: Any, card: dict[str, Any], options: GenerateOptions, prime: Song | None = None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What a model is told beyond its own frames: those to go on from, uint8 [n, W], and the styles' weights [T, n]."""
+    heard = None
+    if options.init == "guided":
+        heard = _prime_frames(prime, card) if prime is not None else _held_out_frames(source, options.seed)
+    names = tuple(card.get("data", {}).get("styles", ()))
+    return heard, style_weights(options.style, names, options.seq_len) if names else no_style(options.style)
 
 
 def sampling(options: GenerateOptions, card: dict[str, Any]) -> Sampling:
@@ -138,16 +148,23 @@ def calibrate(
 def _calibrate_fullness(
     model: Model, caution: tuple[float, float], density: float, n_frames: int, pieces: int
 ) -> tuple[float, float]:
-    """The fullness that composes `density` notes a frame, by bisection, and the held share of what it composed."""
+    """The fullness that composes about `density` notes a frame, and the held share of what it composed.
+
+    1, if that will do, as it does for heads that draw whole chords; else by bisection.
+    """
     low, high = FULLNESS
-    for _ in range(5):
-        middle = (low * high) ** 0.5
+    middle = 1.0
+    for _ in range(6):
         how = Sampling("sample", *caution, fullness=middle)
         generator = torch.Generator().manual_seed(0)
         frames, _ = compose_frames(model, n_frames, how, generator=generator, batch_size=pieces)
         sounding = frames[..., :KEYS] > 0
-        low, high = (middle, high) if sounding.sum(2).mean() < density else (low, middle)
-    return round((low * high) ** 0.5, 3), float(np.mean([held_share(f) for f in sounding]))
+        reached = sounding.sum(2).mean()
+        if abs(reached - density) < CLOSE * density:
+            break
+        low, high = (middle, high) if reached < density else (low, middle)
+        middle = round((low * high) ** 0.5, 3)
+    return middle, float(np.mean([held_share(f) for f in sounding]))
 
 
 def _prime_frames(prime: Song, card: dict[str, Any]) -> np.ndarray:

@@ -80,11 +80,14 @@ def bernoulli_nll(target: np.ndarray, probability: np.ndarray) -> float:
     return float(-np.where(target, np.log(p), np.log1p(-p)).sum() / max(len(target), 1))
 
 
-def baselines(train: Iterable[np.ndarray], held_out: Iterable[np.ndarray]) -> dict[str, dict[str, float]]:
+def baselines(
+    train: Iterable[np.ndarray], held_out: Iterable[np.ndarray], planes: str = "sounding"
+) -> dict[str, dict[str, float]]:
     """What needs no learning reaches on the held-out rolls (bool [T, 88] each); constants come from `train`.
 
     `silence` plays nothing; `repeat_last` copies the previous frame, its likelihood by two constants: how often a
-    sounding key sounds on and a silent one begins; `key_frequencies` knows how often each key sounds.
+    sounding key sounds on and a silent one begins; `key_frequencies` knows how often each key sounds. They know nothing
+    of strokes and velocities: beside a model of more `planes` their likelihoods are left out, being of less.
     """
     keys, stay = (
         np.full((2, 88), 0.5),
@@ -99,13 +102,15 @@ def baselines(train: Iterable[np.ndarray], held_out: Iterable[np.ndarray]) -> di
     before = np.concatenate([repeat_last(s) for s in songs]) if songs else now
     p_on = stay[:, 1] / stay.sum(1)
     copied = precision_recall_f1(int((now & before).sum()), int((before & ~now).sum()), int((now & ~before).sum()))
-    return {
+    found = {
         "silence": {**precision_recall_f1(0, 0, int(now.sum())), "density": 0.0},
-        "repeat_last": {
-            **copied, "density": float(before.sum()) / frames, "nll": bernoulli_nll(now, p_on[before.astype(int)])
-        },
-        "key_frequencies": {"nll": bernoulli_nll(now, keys[1] / keys.sum(0))},
-    }  # fmt: skip
+        "repeat_last": {**copied, "density": float(before.sum()) / frames},
+        "key_frequencies": {},
+    }
+    if planes == "sounding":
+        found["repeat_last"]["nll"] = bernoulli_nll(now, p_on[before.astype(int)])
+        found["key_frequencies"]["nll"] = bernoulli_nll(now, keys[1] / keys.sum(0))
+    return {name: values for name, values in found.items() if values}
 
 
 def _transitions(song: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from deepmusician.notes import Song
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
     from deepmusician.roll import Roll
 
@@ -163,11 +164,15 @@ def _mark_pitches(ax: Axes, low: int, high: int) -> None:
 
 def _mark_beats(ax: Axes, start: float, end: float) -> None:
     """Beats at 1, 2, 4, 8 ... apart: most meters begin their bars there."""
+    ax.set_xlim(start, end)
+    ax.xaxis.set_major_locator(_every_beats(end - start, ax.get_figure().get_figwidth() * 1.6))
+
+
+def _every_beats(beats: float, most: float) -> Locator:
+    """At most `most` marks over so many beats: 1, 2, 4, 8 ... apart."""
     from matplotlib.ticker import MultipleLocator
 
-    most = ax.get_figure().get_figwidth() * 1.6
-    ax.set_xlim(start, end)
-    ax.xaxis.set_major_locator(MultipleLocator(2 ** max(0, int(np.ceil(np.log2((end - start) / most))))))
+    return MultipleLocator(2 ** max(0, int(np.ceil(np.log2(beats / most)))))
 
 
 def _mark_bars(ax: Axes, starts: np.ndarray, begin: float, end: float, palette: Palette) -> None:
@@ -258,13 +263,41 @@ def _legend(ax: Axes, palette: Palette) -> Axes:
     return ax
 
 
+def plot_attention(
+    weights: np.ndarray, ax: Axes, begin: float = 0.0, source: float = 0.0, frame: float = 0.25,
+    palette: Palette = LIGHT,
+) -> Axes:  # fmt: skip
+    """Draw how much each composed frame looked at each frame of the window before it: `weights` [T, S], rows sum to 1.
+
+    A frame lasts `frame` beats; the first row is at beat `begin`, the first column at beat `source`. To look everywhere
+    alike is at most half the strongest colour.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.ticker import PercentFormatter
+
+    length, span = weights.shape
+    box = source, source + span * frame, begin + length * frame, begin  # time goes down, as one reads
+    colours = LinearSegmentedColormap.from_list("attention", [palette.shade, palette.marks[0]])
+    most = max(float(weights.max()), 2 / span)
+    image = ax.imshow(weights, cmap=colours, extent=box, aspect="auto", interpolation="nearest", vmin=0, vmax=most)
+    for axis, beats in ((ax.xaxis, span * frame), (ax.yaxis, length * frame)):
+        axis.set_major_locator(_every_beats(beats, 9))
+    ax.set_xlabel("looked at (beats)")
+    ax.set_ylabel("composed (beats)")
+    bar = ax.get_figure().colorbar(image, ax=ax, format=PercentFormatter(1), pad=0.02, aspect=24)
+    bar.outline.set_visible(False)
+    _dress(bar.ax, palette)
+    bar.set_label("of its attention", color=palette.ink, fontsize=9)
+    return ax
+
+
 def plot_loss_curves(
     history: Sequence[dict[str, Any]],
     axes: Sequence[Axes],
     baselines: dict[str, dict[str, float]] | None = None,
     palette: Palette = LIGHT,
 ) -> Sequence[Axes]:
-    """Draw loss, likelihood and density of each epoch on three axes, with what there is to beat.
+    """Draw `curve_names` of each epoch on as many axes, with what there is to beat.
 
     `baselines` are a run's: {"key_frequencies": {"nll": ...}, ...}; the data's own density comes from `history`.
     """
@@ -272,12 +305,19 @@ def plot_loss_curves(
         "repeat_last": "repeat the last frame",
         "key_frequencies": "key frequencies alone",
         "silence": "silence",
+        "velocity_frequencies": "velocity frequencies alone",
     }
     levels = {words.get(k, k): v["nll"] for k, v in (baselines or {}).items() if np.isfinite(v.get("nll", np.nan))}
-    plot_metric(history, "loss", axes[0], palette=palette)
-    plot_metric(history, "nll", axes[1], references=levels, palette=palette)
     own = [(row.get("valid") or row["train"]).get("data_density") for row in history]
     target = {"the songs themselves": own[-1]} if own and own[-1] is not None else {}
-    plot_metric(history, "density", axes[2], references=target, palette=palette)
-    axes[2].set_ylim(bottom=0)
+    for name, ax in zip(curve_names(history), axes, strict=True):
+        plot_metric(history, name, ax, {"nll": levels, "density": target}.get(name), palette)
+        if name == "density":
+            ax.set_ylim(bottom=0)
     return axes
+
+
+def curve_names(history: Sequence[dict[str, Any]]) -> list[str]:
+    """Which curves tell of a training: loss, likelihood, and density where the model decides which keys sound."""
+    scores = [row[part] for row in history for part in ("train", "valid") if row.get(part)]
+    return [name for name in ("loss", "nll", "density") if any(name in part for part in scores)]

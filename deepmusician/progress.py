@@ -37,14 +37,20 @@ class TrainProgress:
 
 
 def epoch_line(report: dict[str, Any]) -> str:
-    """One epoch in one line: both likelihoods in nats a frame, F1, densities in notes a frame, speed."""
+    """One epoch in one line: both likelihoods in nats a frame, F1, densities in notes a frame, speed.
+
+    A model that composes nothing has no F1 and no densities.
+    """
     train, valid = report["train"], report["valid"] or report["train"]
     which = "held out" if report["valid"] else "training"
-    return (
-        f"epoch {report['epoch']:3d}  loss {train['loss']:.4f}  nats/frame {train['nll']:.3f} training, "
-        f"{valid['nll']:.3f} {which}  F1 {valid['f1']:.3f}  notes/frame {report['composed']['density']:.2f} composed, "
-        f"{valid['data_density']:.2f} data  {report['frames_per_second']:.0f} frames/s"
-    )
+    parts = [
+        f"epoch {report['epoch']:3d}  loss {train['loss']:.4f}  nats/frame {train['nll']:.3f} training",
+        f"{valid['nll']:.3f} {which}",
+    ]
+    if "composed" in report:
+        parts[-1] += f"  F1 {valid['f1']:.3f}  notes/frame {report['composed']['density']:.2f} composed"
+        parts.append(f"{valid['data_density']:.2f} data")
+    return ", ".join(parts) + f"  {report['frames_per_second']:.0f} frames/s"
 
 
 class Bar:

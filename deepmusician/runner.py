@@ -22,7 +22,7 @@ import numpy as np
 from filelock import Timeout
 
 from deepmusician.errors import DeepMusicianError, RunError
-from deepmusician.metrics import baselines, find_collapse, held_share
+from deepmusician.metrics import find_collapse, held_share
 from deepmusician.midi import write_midi
 from deepmusician.options import GenerateOptions, TrainOptions
 from deepmusician.recipes import train_command
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 STATUS_EVERY = 0.5  # seconds between two writes of the status
 SAMPLE_FRAMES = 128
 CALIBRATION_FRAMES = 128
+# baselines that a model should beat, in words
+SIMPLER = {"repeat_last": "Copying the last frame", "velocity_frequencies": "Counting how often each velocity occurs"}
 Progress = Callable[[Status], None]
 
 
@@ -88,6 +90,7 @@ class _Session:
             return self.say("stopped", "Stopped before the first epoch.")
         train, valid = split_songs(len(rolls), self.options.valid_fraction, self.options.seed, rolls.styles)
         data = describe_data(self.options, names, rolls, valid)
+        from deepmusician.scoring import references
         from deepmusician.training import Trainer, set_threads
 
         set_threads(self.options)
@@ -97,8 +100,7 @@ class _Session:
         if resume:
             self._restore(data)
         if self.writes:
-            sounding = [(rolls.sounding(i) for i in part) for part in (train, valid if len(valid) else train)]
-            self.baselines = baselines(*sounding)
+            self.baselines = references(self.trainer.model, rolls, train, valid if len(valid) else train)
             self.run.write_baselines(self.baselines)
         return self._epochs()
 
@@ -111,7 +113,7 @@ class _Session:
         finished = self.trainer.epoch >= self.options.n_epochs
         if self.writes and self.trainer.batch and not finished:
             save_as(self.run, self.trainer, self.card, f"epoch-{self.trainer.epoch:04d}+{self.trainer.batch:05d}")
-        if self.writes and self.run.checkpoint("best"):
+        if self.writes and self.run.checkpoint("best") and self.trainer.model.composes:
             self._calibrate()  # after saving: it draws random numbers that the next step must not miss
         if finished:
             return self.say("finished", f"Finished {self.options.n_epochs} epochs.")
@@ -119,16 +121,20 @@ class _Session:
 
     def _keep(self, report: dict[str, Any]) -> None:
         """Everything a finished epoch leaves behind; the checkpoint first, so that the log never runs ahead of it."""
-        song, sounding = self._compose()
-        report["composed"] = {"density": float(sounding.sum(1).mean()), "held_share": held_share(sounding)}
-        report["warnings"] = self._findings(report, sounding)
+        song = None
+        report["warnings"] = self._doubts(report)
+        if self.trainer.model.composes:
+            song, sounding = self._compose()
+            report["composed"] = {"density": float(sounding.sum(1).mean()), "held_share": held_share(sounding)}
+            report["warnings"] = self._findings(report, sounding) + report["warnings"]
         self.card["scores"] = {k: report[k] for k in ("epoch", "train", "valid", "threshold")}
         folder = save_as(self.run, self.trainer, self.card, f"epoch-{report['epoch']:04d}")
         if report["best"]:
             point(self.run.path / "checkpoints" / "best", folder)
-        samples = self.run.path / "samples"
-        samples.mkdir(exist_ok=True)
-        write_midi(song, samples / f"epoch-{report['epoch']:04d}.mid")
+        if song is not None:
+            samples = self.run.path / "samples"
+            samples.mkdir(exist_ok=True)
+            write_midi(song, samples / f"epoch-{report['epoch']:04d}.mid")
         self.run.write_metrics([*self.run.metrics()[: report["epoch"] - 1], report])
         prune(self.run)
         self.written = 0.0  # say so at once
@@ -142,7 +148,8 @@ class _Session:
         model, card = load(best)
         if "fullness" not in card:
             self.say("training", "Finding the settings by which it composes best.")
-            amend_card(best, **calibrate(model, card["data"]["density"], card["data"]["held_share"], CALIBRATION_FRAMES))
+            data = card["data"]
+            amend_card(best, **calibrate(model, data["density"], data["held_share"], CALIBRATION_FRAMES))
 
     def _compose(self) -> tuple[Any, np.ndarray]:
         """The same piece after every epoch: the same start, the same random numbers."""
@@ -157,18 +164,25 @@ class _Session:
         composed = compose((self.trainer.model, card), choice)
         return composed.song, composed.roll.sounding
 
-    def _findings(self, report: dict[str, Any], sounding: np.ndarray) -> list[str]:
-        findings = find_collapse(sounding, self.card["data"]["held_share"], report["highest"], self.options.threshold)
-        copied, model = self.baselines["repeat_last"]["nll"], (report["valid"] or report["train"])["nll"]
-        if model > copied:
-            findings.append(
-                f"Copying the last frame still predicts better ({copied:.2f} nats a frame against {model:.2f}): "
-                "train for more epochs, in smaller steps of fewer windows, or on more music."
-            )
+    def _doubts(self, report: dict[str, Any]) -> list[str]:
+        """What the scores alone say against the model."""
+        findings, model = [], (report["valid"] or report["train"])["nll"]
+        for name, words in SIMPLER.items():
+            simple = self.baselines.get(name, {}).get("nll")
+            if simple is not None and model > simple:
+                findings.append(
+                    f"{words} still predicts better ({simple:.2f} nats a frame against {model:.2f}): "
+                    "train for more epochs, in smaller steps of fewer windows, or on more music."
+                )
         if report["valid"] is None:
             findings.append(
                 "There is only one song, so none is held out: the numbers do not show how it does on new music."
             )
+        return findings
+
+    def _findings(self, report: dict[str, Any], sounding: np.ndarray) -> list[str]:
+        """What is wrong with the piece composed after the epoch."""
+        findings = find_collapse(sounding, self.card["data"]["held_share"], report["highest"], self.options.threshold)
         if self.options.threshold and report["highest"] < self.options.threshold and sounding.any():
             findings.append(
                 f"Composing by threshold will be silent: the highest probability {report['highest']:.2f} is below the "

@@ -1,4 +1,7 @@
-"""How well a model predicts whole songs, from their first frame on: its loss, its honest likelihood, its hits."""
+"""How well a model predicts whole songs, from their first frame on: its loss, its honest likelihood, its hits.
+
+A model that only gives velocities is judged by the nats of the velocities; it hits no keys.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepmusician.metrics import CellCounts
+from deepmusician.metrics import CellCounts, baselines
 from deepmusician.models.base import Model
 from deepmusician.models.contract import Batch
+from deepmusician.models.heads.strokes import LEVELS, PER_LEVEL
 from deepmusician.roll import KEYS
 from deepmusician.rolls import Rolls
 from deepmusician.windows import Windows
@@ -23,17 +27,22 @@ SEED = 1  # heads that must draw chords to know how likely a key is draw the sam
 
 @dataclass(frozen=True)
 class Score:
-    """Means over the `frames` of the songs: `loss` and `nll` in their own units a frame, and the cells' counts."""
+    """Means over the `frames` of the songs: `loss` and `nll` in their own units a frame, and the cells' counts.
+
+    There are no counts of a model that composes nothing.
+    """
 
     loss: float
     nll: float
     frames: int
-    counts: CellCounts
+    counts: CellCounts | None
 
     def table(self, threshold: float) -> dict[str, float]:
         """The numbers a report shows, with keys played at or above `threshold`."""
-        scores = {"loss": self.loss, "nll": self.nll, **self.counts.at(threshold)}
-        return {**scores, "data_density": self.counts.data_density}
+        scores = {"loss": self.loss, "nll": self.nll}
+        if self.counts is None:
+            return scores
+        return {**scores, **self.counts.at(threshold), "data_density": self.counts.data_density}
 
 
 @torch.inference_mode()
@@ -52,7 +61,7 @@ def score(
     model.eval()
     loss = nll = 0.0
     counts, frames = CellCounts(), int(rolls.lengths[songs].sum())
-    every = max(1, frames // COUNTED) if model.head.draws else 1
+    every = max(1, frames // COUNTED) if model.composes and model.head.draws else 1
     generator = torch.Generator(device).manual_seed(SEED)
     for batch in whole_songs(rolls, songs):
         batch = batch.to(device)
@@ -61,11 +70,34 @@ def score(
             here, target = contexts[inside], target[inside]
             losses, nlls = model.head.losses(here, target)
             loss, nll = loss + float(losses.sum()), nll + float(nlls.sum())
-            some = slice(None, None, every)
-            probability = model.head.probability(here[some], generator)
-            counts.add(probability.cpu().numpy(), target[some, :KEYS].cpu().numpy())
+            if model.composes:
+                some = slice(None, None, every)
+                probability = model.head.probability(here[some], generator)
+                counts.add(probability.cpu().numpy(), target[some, :KEYS].cpu().numpy())
     model.train(was_training)
-    return Score(loss / frames, nll / frames, frames, counts)
+    return Score(loss / frames, nll / frames, frames, counts if model.composes else None)
+
+
+def references(model: Model, rolls: Rolls, train: np.ndarray, judged: np.ndarray) -> dict[str, dict[str, float]]:
+    """What needs no learning reaches on the songs `judged`, with constants from `train`; see `metrics.baselines`.
+
+    Beside a model that gives velocities, `velocity_frequencies` knows how often each of their levels is struck.
+    """
+    if model.composes:
+        sounding = [(rolls.sounding(i) for i in songs) for songs in (train, judged)]
+        return baselines(*sounding, rolls.planes)
+    constant = level_counts(rolls, train) + 0.5
+    nats = -(level_counts(rolls, judged) * np.log(constant / constant.sum())).sum()
+    return {"velocity_frequencies": {"nll": float(nats) / max(int(rolls.lengths[judged].sum()), 1)}}
+
+
+def level_counts(rolls: Rolls, songs: np.ndarray) -> np.ndarray:
+    """How many keys `songs` strike at each level of velocity, int [32]; the rolls must hold velocities."""
+    counts = np.zeros(LEVELS, np.int64)
+    for song in songs:
+        _, onset, velocity = np.split(rolls.frames(song), 3, axis=1)
+        counts += np.bincount(velocity[onset > 0] // PER_LEVEL, minlength=LEVELS)
+    return counts
 
 
 @torch.inference_mode()

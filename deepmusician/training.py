@@ -26,7 +26,7 @@ from deepmusician.errors import CheckpointError, OptionError
 from deepmusician.models.registry import new_model
 from deepmusician.options import TrainOptions, to_dict
 from deepmusician.rolls import Rolls
-from deepmusician.scoring import Score, score
+from deepmusician.scoring import Score, level_counts, score
 from deepmusician.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ FINAL_RATE = 0.05  # the cosine ends at this share of the learning rate
 N_PRIMES = 8  # held-out openings kept in a checkpoint to guide composing
 ENOUGH = 16_384  # frames scored after an epoch, of training and of held-out songs each
 SPREAD = 32  # windows by which the size of random states is measured
-WARM_UP = 50  # steps over which the learning rate rises to its full height
+WARM_UP = 50  # steps over which the learning rate rises to its full height; a tenth of a training of few
 PLACES = ("epoch", "batch", "steps", "seconds", "threshold")
 LEARNER = "learner."  # in a saved trainer: the weights being trained, where the model's are their average
 
@@ -59,7 +59,8 @@ class Trainer:
         self.half = options.precision == "bf16" or (options.precision == "auto" and has_fast_bf16(options))
         torch.manual_seed(options.seed)
         self.model = new_model(options, len(rolls.style_names))
-        self.model.head.start_at(torch.from_numpy(rolls.frequencies(train)).float())
+        common = rolls.frequencies(train) if self.model.composes else level_counts(rolls, train)
+        self.model.head.start_at(torch.from_numpy(common).float())
         self.windows = Windows(rolls, train, options.seq_len, options.step, self.model.source_frames)
         optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
@@ -70,6 +71,7 @@ class Trainer:
         self.model = self.average.model if self.average else self.learner
         self.epoch = self.batch = 0  # finished epochs, finished batches of the next one
         self.steps = 0  # of the optimiser, since the first
+        self.warm_up = min(WARM_UP, max(1, self.batches_per_epoch() * options.n_epochs // 10))
         self.seconds = 0.0  # spent on the epoch so far
         self.best = math.inf
         self.threshold = options.threshold or 0.5
@@ -151,7 +153,7 @@ class Trainer:
 
     def _rate(self, done: float) -> float:
         """Learning rate after a share `done` (0..1) of the training: a short rise, half a cosine down to FINAL_RATE."""
-        low, rise = FINAL_RATE, min(1.0, (self.steps + 1) / WARM_UP)
+        low, rise = FINAL_RATE, min(1.0, (self.steps + 1) / self.warm_up)
         return self.options.learning_rate * rise * (low + (1 - low) * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
     def _report(self) -> dict[str, Any]:
@@ -160,16 +162,17 @@ class Trainer:
         most = min(int(self.rolls.lengths[self.valid_songs].sum()) or ENOUGH, ENOUGH)
         train = score(self.model, self.rolls, self.train_songs, self.device, most)
         judged = valid or train
-        self.threshold = self.options.threshold or judged.counts.threshold_for_density()
         self.is_best = judged.nll < self.best
         self.best = min(self.best, judged.nll)
-        self._measure_states()
+        if self.model.composes:
+            self.threshold = self.options.threshold or judged.counts.threshold_for_density()
+            self._measure_states()
         return {
             "epoch": self.epoch + 1,
             "seconds": round(self.seconds, 3),
             "frames_per_second": round(self.frames_per_second, 1),
             "threshold": self.threshold,
-            "highest": judged.counts.highest,
+            "highest": judged.counts.highest if judged.counts else None,
             "best": self.is_best,
             "train": _rounded(train, self.threshold),
             "valid": _rounded(valid, self.threshold) if valid else None,
@@ -198,7 +201,7 @@ class Trainer:
         """Write model, optimiser and place in the work to the new `folder`."""
         card = {**card, "options": to_dict(self.options), "threshold": self.threshold, "epoch": self.epoch}
         with checkpoint.AtomicFolder(folder) as draft:
-            checkpoint.save(draft / "parts", self.model, card, self.primes())
+            checkpoint.save(draft / "parts", self.model, card, self.primes() if self.model.composes else None)
             for part in (draft / "parts").iterdir():
                 part.rename(draft / part.name)
             (draft / "parts").rmdir()

@@ -3,7 +3,10 @@
 import dataclasses
 import inspect
 import io
+import json
+import sys
 import time
+import types
 import zipfile
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from deepmusician.notes import KEY, Song, Track
 from deepmusician.options import GenerateOptions, TrainOptions
 from deepmusician.recipes import list_recipes, recipe_options
 from deepmusician.render import sound_problem
-from deepmusician.runs import list_runs, new_run, open_run
+from deepmusician.runs import Status, list_runs, new_run, open_run
 from ui import describe, router, words
 from ui.options_form import group, help_text, stops
 from ui.router import COMPOSE, HOME, LIBRARY, TRAIN
@@ -412,10 +415,10 @@ def test_several_data_sets_are_learnt_as_styles(asked):
 def test_chosen_data_sets_stay_when_another_page_was_visited_unless_another_was_looked_at():
     keep_tunes()
     app = open_page(TRAIN)
-    well(by_key(app.multiselect, "train.data").set_value(["tunes", "bach-chorales"]).run())
+    well(by_key(app.multiselect, "train.data").set_value(["bach-chorales", "tunes"]).run())
     app.switch_page(HOME).run()
     app.switch_page(TRAIN).run()
-    assert by_key(app.multiselect, "train.data").value == ["tunes", "bach-chorales"]
+    assert by_key(app.multiselect, "train.data").value == ["bach-chorales", "tunes"]
     keep_tunes("others")
     app.switch_page(LIBRARY).run()
     well(by_key(app.selectbox, "library.data").set_value("others").run())
@@ -507,14 +510,28 @@ def test_a_name_that_is_taken_is_a_sentence(trained):
 # ---- composing
 
 
-def test_every_composing_option_has_a_control(trained):
-    app = open_page(COMPOSE, model="run-small")
+@pytest.fixture
+def two_styles(home):
+    """A run that has trained an epoch on two data sets, with attention, in this process."""
+    from deepmusician.runner import train_run
+
+    for name in ("airs", "reels"):
+        keep_tunes(name)
+    options = TrainOptions(path="library:airs|library:reels", n_epochs=1, attention="dot", **TINY)
+    run = new_run(options, "two")
+    train_run(run)
+    return run
+
+
+def test_every_composing_option_has_a_control(two_styles):
+    app = open_page(COMPOSE, model="run-two")
     by_key(app.get("button_group"), "compose.init").set_value("guided").run()
     by_key(app.get("button_group"), "compose.sampler").set_value("threshold").run()
-    shown = {w.key for kind in (app.slider, app.select_slider, app.number_input, app.selectbox) for w in kind}
+    kinds = (app.slider, app.select_slider, app.number_input, app.selectbox, app.get("button_group"))
+    shown = {w.key for kind in kinds for w in kind}
     sampling = {"compose.temperature", "compose.top_p", "compose.fullness"}  # shown with the other sampler
     expected = {f"compose.{f.name}" for f in dataclasses.fields(GenerateOptions)} - sampling
-    expected -= {"compose.init", "compose.sampler", "compose.seq_len"}
+    expected -= {"compose.seq_len"}  # said in bars
     assert expected | {"compose.bars"} <= shown
     by_key(app.get("button_group"), "compose.sampler").set_value("sample").run()
     assert sampling <= {w.key for kind in (app.slider, app.select_slider) for w in kind}
@@ -574,6 +591,162 @@ def test_a_broken_piece_to_go_on_from_is_a_sentence(trained):
     by_label(app.get("button_group"), "Go on from").set_value("a file of mine").run()
     by_label(app.file_uploader, "The piece").set_value(("broken.mid", b"this is not MIDI", MIDI))
     assert texts(well(app.run()).error)
+
+
+def choose_style(app, kind):
+    return well(by_key(app.get("button_group"), "compose.style").set_value(kind).run())
+
+
+def test_a_style_is_one_of_those_the_model_learnt_a_mix_or_a_change(two_styles):
+    app = open_page(COMPOSE)
+    assert by_label(app.selectbox, "In the style of").options == ["airs", "reels"]
+    by_label(app.selectbox, "In the style of").set_value("reels")
+    assert compose(app).session_state["request"]["options"]["style"] == "reels"
+    choose_style(app, "a mix")
+    by_label(app.slider, "airs").set_value(0.2)
+    assert compose(app).session_state["request"]["options"]["style"] == "airs:0.2,reels:0.5"
+    choose_style(app, "a change")
+    by_label(app.selectbox, "It begins as").set_value("reels")
+    by_label(app.selectbox, "It ends as").set_value("airs")
+    assert compose(app).session_state["request"]["options"]["style"] == "reels>airs"
+    assert len(composed(app))
+
+
+def test_a_mix_of_nothing_is_a_sentence(two_styles):
+    app = choose_style(open_page(COMPOSE), "a mix")
+    for name in ("airs", "reels"):
+        by_label(app.slider, name).set_value(0.0)
+    assert "weights of a mix must not all be 0" in texts(compose(app).error)
+
+
+def test_a_model_of_one_style_offers_none(trained):
+    app = open_page(COMPOSE)
+    assert "compose.style" not in {w.key for w in app.get("button_group")}
+    assert "style" not in compose(app).session_state["request"]["options"]
+
+
+def expanders(app):
+    return [block.label for block in app.expander]
+
+
+def test_what_attention_looked_at_is_drawn_when_it_is_asked_for(two_styles, monkeypatch):
+    from deepmusician import attention
+
+    app = compose(open_page(COMPOSE))
+    closed = picture(app)
+    assert "What it looked at" in expanders(app)
+    app.session_state["compose.looks"] = True
+    shown = picture(well(app.run()))
+    assert shown != closed
+    assert "How much beats 62–64 looked at each frame of the window before" in shown  # windows of 8 semiquavers
+    monkeypatch.setattr(attention, "attention_of", lambda *a: pytest.fail("it is kept"))
+    slider = by_label(app.select_slider, "Window (beats)")
+    assert picture(well(slider.set_value(0).run())) != shown
+
+
+def test_a_piece_within_one_window_has_looked_at_nothing(two_styles):
+    app = open_page(COMPOSE)
+    by_key(app.slider, "compose.bars").set_value(1)
+    by_key(app.select_slider, "compose.division").set_value("1/4")
+    app.session_state["compose.looks"] = True
+    assert "a window is 8 frames" in texts(compose(app).caption)
+
+
+def test_a_model_without_attention_shows_no_picture_of_it(trained):
+    assert "What it looked at" not in expanders(compose(open_page(COMPOSE)))
+
+
+def test_tempo_and_instrument_begin_where_the_model_has_them_and_stay_with_it(trained):
+    from deepmusician.checkpoint import amend_card
+
+    amend_card(trained.checkpoint(), composing={"tempo_bpm": 66.0, "program": 19})
+    app = open_page(COMPOSE)
+    tempo = by_label(app.slider, "Tempo (beats a minute)")
+    assert (tempo.value, by_label(app.selectbox, "Instrument").value) == (66, 19)
+    tempo.set_value(70.0).run()
+    app.switch_page(HOME).run()
+    well(app.switch_page(COMPOSE).run())
+    assert composed(compose(app)).tempo_bpm == 70
+
+
+# ---- humanising
+
+
+def louder(source, song, strength=1.0, seed=0):
+    """In place of a model of expression: every note by `strength` of the way to velocity 100."""
+    notes = song.notes.copy()
+    notes["velocity"] = 80 + round(20 * strength)
+    return dataclasses.replace(song, notes=notes)
+
+
+@pytest.fixture
+def expression(home, monkeypatch):
+    """A bundled model of expression: its card alone, for what it plays is not tested here."""
+    folder = home / "bundled" / "touch"
+    folder.mkdir(parents=True)
+    card = {"model": {"arrangement": "expression"}, "title": "A pianist's touch"}
+    (folder / "card.json").write_text(json.dumps(card))
+    module = sys.modules.get("deepmusician.expression") or types.ModuleType("deepmusician.expression")
+    monkeypatch.setattr(module, "humanise", louder, raising=False)
+    monkeypatch.setitem(sys.modules, "deepmusician.expression", module)
+
+
+def test_a_model_of_expression_is_not_offered_for_composing(expression):
+    assert "no trained model yet" in texts(open_page(COMPOSE).info)
+    assert "No trained model is here yet" in texts(open_page().info)
+
+
+def test_without_a_model_of_expression_its_recipe_is_named(trained):
+    app = compose(open_page(COMPOSE))
+    well(by_label(app.toggle, "Humanise").set_value(True).run())
+    assert "recipe “Expression: velocities for a flat piece” makes one" in texts(app.info)
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """The songs that players were given."""
+    songs = []
+    for place in ("ui.player.player", "ui.humanise_form.player"):
+        monkeypatch.setattr(place, lambda song, name, *a, **k: songs.append((song, name)))
+    return songs
+
+
+def test_a_composed_piece_is_humanised_as_strongly_as_is_wanted(trained, expression, played):
+    app = compose(open_page(COMPOSE))
+    well(by_label(app.toggle, "Humanise").set_value(True).run())
+    assert by_label(app.selectbox, "Model of expression").options == ["A pianist's touch"]
+    well(by_label(app.slider, "Strength").set_value(0.5).run())
+    plain, full, half = ({*song.notes["velocity"].tolist()} for song, _ in played[-3:])
+    assert (plain, full, half) == ({80}, {100}, {90})
+    assert played[-1][1] == "run-small-0-humanised"
+
+
+def test_a_piece_of_ones_own_is_humanised(expression, played):
+    app = open_page(COMPOSE)
+    well(by_key(app.get("button_group"), "compose.task").set_value("Humanise a piece").run())
+    assert "Choose a piece" in texts(app.info)
+    by_label(app.file_uploader, "The piece").set_value(("mine.mid", write_midi(scale_song(60)), MIDI))
+    well(app.run())
+    ((song, _),) = played
+    assert song.notes["pitch"].tolist() == scale_song(60).notes["pitch"].tolist()
+    assert {*song.notes["velocity"].tolist()} == {100}
+
+
+def test_a_run_of_expression_shows_what_it_has_and_leads_to_humanising(expression):
+    keep_tunes()
+    options = TrainOptions(path="tunes", arrangement="expression", planes="velocity", skip=True, **TINY)
+    run = new_run(options, "touch")
+    run.write_status(Status("finished", epoch=1, n_epochs=1))
+    run.write_metrics([{"epoch": 1, "train": {"loss": 9.0, "nll": 9.0}, "valid": {"loss": 8.0, "nll": 8.5}}])
+    folder = run.path / "checkpoints" / "best"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text(json.dumps({"model": {"arrangement": "expression"}}))
+    app = open_page(TRAIN, run="touch")
+    assert {m.label: m.value for m in app.metric} == {"Surprise": "8.50"}
+    assert "Loss and surprise over 1 epoch" in picture(app)
+    well(by_label(app.button, "Humanise with it").click().run())
+    assert by_key(app.get("button_group"), "compose.task").value == "Humanise a piece"
+    assert by_label(app.selectbox, "Model of expression").value == "run-touch"
 
 
 def test_silence_is_said_in_words_with_its_remedy(trained):

@@ -187,9 +187,9 @@ def train_tiny(page):
     set_slider(page, "Frames in a window", str(TINY["seq_len"]))
     page.get_by_role("tab", name="Network").click()
     for label, value in (
-        ("Units in a GRU layer", 16),
+        ("Units in a layer", 16),
         ("Units in the classifier", 16),
-        ("Encoder layers", 1),
+        ("Layers", 1),
     ):
         set_slider(page, label, str(value))
     page.get_by_role("button", name="Start training").click()

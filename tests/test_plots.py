@@ -147,6 +147,26 @@ def test_curves_do_without_held_out_songs():
     assert [line.get_label() for line in axes[0].get_lines()] == ["training songs"]
 
 
+def test_curves_of_a_model_that_decides_no_keys_have_no_density():
+    rows = [{"epoch": 1, "train": {"loss": 1.0, "nll": 2.0}, "valid": None}]
+    assert plots.curve_names(rows) == ["loss", "nll"]
+    assert plots.curve_names(history()) == ["loss", "nll", "density"]
+    _, axes = plots.new_figure(8, 3, columns=2)
+    assert [ax.get_title("left") for ax in plots.plot_loss_curves(rows, axes)] == ["loss", "surprise (nats a frame)"]
+
+
+def test_attention_lies_at_its_beats_with_time_going_down():
+    weights = np.full((8, 16), 1 / 16)
+    weights[0] = np.eye(16)[3]
+    _, (ax,) = plots.new_figure(6, 4)
+    plots.plot_attention(weights, ax, begin=12, source=8, frame=0.25)
+    (image,) = ax.get_images()
+    assert (image.get_array() == weights).all()
+    assert image.get_extent() == [8, 12, 14, 12]  # 16 frames looked at, 8 composed
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("looked at (beats)", "composed (beats)")
+    assert ax.get_figure().axes[1].get_ylabel() == "of its attention"
+
+
 @pytest.mark.parametrize("palette", [plots.LIGHT, plots.DARK])
 def test_figures_are_see_through_and_their_letters_stand_out(palette):
     from matplotlib.colors import to_rgb

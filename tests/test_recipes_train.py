@@ -57,8 +57,8 @@ def test_a_recipe_trains_is_judged_saved_and_loaded(name, folder, home):
     assert status.state == "finished", status.message
     assert [m["epoch"] for m in run.metrics()] == [1, 2]
     assert all(np.isfinite(m["valid"]["nll"]) for m in run.metrics())
-    model, card = checkpoint.load(run.path)
-    assert card["options"]["recipe"] == name and card["command"].startswith(f"deepmusician train --recipe {name}"[:20])
+    _, card = checkpoint.load(run.path)
+    assert card["options"]["recipe"] == name and f"-p {folder}" in card["command"]
     report = evaluate(run.path)
     assert report["model"]["nll"] == pytest.approx(card["scores"]["valid"]["nll"], abs=1e-3)
 
@@ -124,7 +124,7 @@ def test_several_folders_are_styles(folder, home, tmp_path):
     for i in range(3):
         write_midi(Song.from_notes([(t / 2, 0.5, 30 + i) for t in range(12)]), low / f"low-{i}.mid")
     options = dataclasses.replace(
-        options_of("rnn-nade", folder), path=f"{folder}|{low}", n_epochs=40, learning_rate=0.01, dropout=0.0,
+        options_of("rnn-nade", folder), path=f"{folder}|{low}", n_epochs=60, learning_rate=0.01, dropout=0.0,
         classifier_dropout=0.0, hidden_size=32,
     )  # fmt: skip
     run = new_run(options, "styles")
@@ -137,7 +137,7 @@ def test_several_folders_are_styles(folder, home, tmp_path):
         notes = compose(run.path, GenerateOptions(seq_len=48, seed=1, style=style, temperature=1.0)).roll.sounding[part]
         return (np.nonzero(notes)[1] + 21).mean()
 
-    assert mean_pitch("low") < 40 < mean_pitch(first)
+    assert mean_pitch("low") + 8 < mean_pitch(first)
     changing = f"low>{first}"
     assert mean_pitch(changing, slice(0, 12)) < mean_pitch(changing, slice(-12, None))
     assert evaluate(run.path)["songs"] == 2

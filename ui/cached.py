@@ -18,6 +18,7 @@ from deepmusician.notes import Song
 from ui import describe, figures
 
 if TYPE_CHECKING:
+    from deepmusician.attention import Look
     from deepmusician.generation import Composition
     from deepmusician.library import DataSet
     from deepmusician.render import Audio
@@ -141,9 +142,10 @@ def focal_pictures(loss: str, alpha: float, gamma: float, dark: bool) -> tuple[b
 @st.cache_data(max_entries=40, show_spinner=False)
 def curves(history: list[dict], baselines: dict, narrow: bool, dark: bool) -> bytes:
     """Loss, likelihood and density of each epoch as PNG: side by side, or below one another where it is narrow."""
-    from deepmusician.plots import plot_loss_curves
+    from deepmusician.plots import curve_names, plot_loss_curves
 
-    width, height, rows, columns = (4.2, 8.6, 3, 1) if narrow else (11, 3.5, 1, 3)
+    n = len(curve_names(history))
+    width, height, rows, columns = (4.2, 2.87 * n, n, 1) if narrow else (11, 3.5, 1, n)
     draw = lambda axes, palette: plot_loss_curves(history, axes, baselines, palette)  # noqa: E731
     return figures.draw_png(draw, width, height, dark, rows, columns)
 
@@ -158,3 +160,32 @@ def composition(path: str, version: float, options: dict[str, Any], prime: Song 
     from deepmusician.options import GenerateOptions, from_dict
 
     return compose(path, from_dict(GenerateOptions, options), prime)
+
+
+@st.cache_resource(max_entries=20, show_spinner=False, hash_funcs={Song: fingerprint})
+def looks(path: str, version: float, options: dict[str, Any], prime: Song | None) -> list[Look]:
+    """What the model's attention looked at in each window of that composition; empty where there is nothing to show."""
+    from deepmusician.attention import attention_of
+    from deepmusician.options import GenerateOptions, from_dict
+
+    piece = composition(path, version, options, prime)
+    return attention_of(path, piece.roll, from_dict(GenerateOptions, options), prime)
+
+
+@st.cache_data(max_entries=60, show_spinner=False)
+def look_pictures(look: Look, frame: float, dark: bool) -> tuple[bytes, bytes]:
+    """One window's attention as PNG, for a wide and for a narrow screen; a frame lasts `frame` beats."""
+    from deepmusician.plots import plot_attention
+
+    def draw(axes: Any, palette: Any) -> None:
+        plot_attention(look.weights, axes[0], look.begin * frame, look.source * frame, frame, palette)
+
+    return figures.draw_png(draw, 11, 4.6, dark), figures.draw_png(draw, 4.2, 3.8, dark)
+
+
+@st.cache_resource(max_entries=20, show_spinner=False, hash_funcs={Song: fingerprint})
+def humanised(path: str, version: float, song: Song, strength: float, seed: int) -> Song:
+    """The song with the velocities that a model of expression gives it."""
+    from deepmusician.expression import humanise
+
+    return humanise(path, song, strength=strength, seed=seed)

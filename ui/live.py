@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from deepmusician.plots import curve_names
 from deepmusician.runs import Run, Status, list_runs
 from ui import cached, figures, router
 from ui.page import capital, sentences
@@ -15,6 +16,11 @@ EVERY_SECONDS = 2.0
 NEW = "new"  # in the address: no run, but the form for one
 _SHOWN = "train.shown"
 _ASKED = "train.asked"  # (button, run) pressed and not yet done
+SCORES = (  # of a report: name, title, form, help
+    ("nll", "Surprise", ".2f", "nats a frame on held-out songs; lower is better"),
+    ("f1", "F1", ".2f", "of the sounding keys on held-out songs; 1 is perfect"),
+)
+CURVES = {"loss": "loss", "nll": "surprise", "density": "density"}
 COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "stopped": "orange"}
 
 
@@ -90,16 +96,10 @@ def _numbers(run: Run, status: Status) -> None:
         cells.append(("Time left", duration(status.seconds_left), "from the pace of the steps so far"))
     if status.live and status.frames_per_second:
         cells.append(("Frames a second", f"{status.frames_per_second:,.0f}", "how fast it trains"))
-    if last:
-        cells += [
-            ("Surprise", f"{last['nll']:.2f}", "nats a frame on held-out songs; lower is better"),
-            ("F1", f"{last['f1']:.2f}", "of the sounding keys on held-out songs; 1 is perfect"),
-            (
-                "Density",
-                f"{last['density']:.1f}",
-                f"keys sounding a frame; the songs have {last['data_density']:.1f}",
-            ),
-        ]
+    cells += [(title, f"{last[name]:{form}}", about) for name, title, form, about in SCORES if name in last]
+    if "density" in last:
+        about = f"keys sounding a frame; the songs have {last['data_density']:.1f}"
+        cells.append(("Density", f"{last['density']:.1f}", about))
     with st.container(horizontal=True, gap="large"):
         for name, value, about in cells:
             st.metric(name, value, help=about, width="content")
@@ -112,21 +112,23 @@ def _curves(run: Run) -> None:
         return
     baselines, dark = run.baselines(), figures.dark()
     wide, narrow = (cached.curves(history, baselines, slim, dark) for slim in (False, True))
-    figures.show(f"Loss, surprise and density over {len(history)} epochs", wide, narrow)
+    names = [CURVES[name] for name in curve_names(history)]
+    figures.show(capital(f"{' and '.join(names)} over {count(len(history), 'epoch')}"), wide, narrow)
 
 
-STOP, RESUME, COMPOSE, ANOTHER = "Stop", "Resume", "Compose with it", "Another training"
+STOP, RESUME, COMPOSE, HUMANISE, ANOTHER = "Stop", "Resume", "Compose with it", "Humanise with it", "Another training"
 
 
 def _actions(run: Run, status: Status) -> None:
-    """What can be done with a run: stop it, resume it, compose with it, leave it for another."""
+    """What can be done with a run: stop it, resume it, compose or humanise with it, leave it for another."""
     with st.container(horizontal=True):
         if status.live:
             _button(STOP, ":material/stop:", run, disabled=run.stop_asked())
         if status.state in ("stopped", "interrupted", "failed"):
             _button(RESUME, ":material/play_arrow:", run)
         if run.checkpoint():
-            _button(COMPOSE, ":material/music_note:", run, type="primary")
+            composes = run.options().arrangement != "expression"
+            _button(COMPOSE if composes else HUMANISE, ":material/music_note:", run, type="primary")
         _button(ANOTHER, ":material/add:", run)
 
 
@@ -152,6 +154,8 @@ def _do_asked(run: Run) -> None:
         st.rerun()
     elif label == COMPOSE:
         st.switch_page(router.COMPOSE, query_params={"model": f"run-{run.name}"})
+    elif label == HUMANISE:
+        st.switch_page(router.COMPOSE, query_params={"expression": f"run-{run.name}"})
     elif label == ANOTHER:
         st.query_params["run"] = NEW
         st.rerun()

@@ -1,4 +1,5 @@
-"""The models one can compose with: those that come with the studio, and the runs that have a checkpoint."""
+"""The models there are: those that come with the studio, and the runs that have a checkpoint. Most compose; models of
+expression say how loud the notes of a piece are struck."""
 
 from __future__ import annotations
 
@@ -39,6 +40,21 @@ class Model:
         return self.card.get("composing", {})
 
     @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles it learnt to tell apart; empty where it learnt one."""
+        return tuple(self.card.get("data", {}).get("styles", ()))
+
+    @property
+    def attends(self) -> bool:
+        """Whether it looks back at the window before while it composes."""
+        return self.card["model"].get("attention", "none") != "none"
+
+    @property
+    def composes(self) -> bool:
+        """Whether it writes notes; a model of expression does not."""
+        return self.card["model"].get("arrangement") != "expression"
+
+    @property
     def automatic(self) -> str:
         """In words, what it draws with where a control stands on automatic; empty before it was calibrated."""
         names = {"temperature": "temperature", "top_p": "top-p", "fullness": "fullness"}
@@ -51,23 +67,36 @@ class Model:
 
 
 def bundled_models() -> list[Model]:
-    """The models that come with the studio; a damaged one is left out."""
-    return [m for path in bundled() if (m := _model(path.name, path))]
+    """The composing models that come with the studio; a damaged one is left out."""
+    return [m for m in _bundled() if m.composes]
 
 
 def run_models() -> list[Model]:
-    """The runs that have a checkpoint, newest first."""
+    """The runs that have a checkpoint to compose with, newest first."""
+    return [m for m in _runs() if m.composes]
+
+
+def all_models() -> dict[str, Model]:
+    """Every composing model by its id: the studio's own, then the person's."""
+    return {m.id: m for m in (*bundled_models(), *run_models())}
+
+
+def expression_models() -> dict[str, Model]:
+    """Every model of expression by its id: the studio's own, then the person's."""
+    return {m.id: m for m in (*_bundled(), *_runs()) if not m.composes}
+
+
+def _bundled() -> list[Model]:
+    return [m for path in bundled() if (m := _model(path.name, path))]
+
+
+def _runs() -> list[Model]:
     from deepmusician.runs import list_runs
 
     found = [(run.name, run.checkpoint()) for run in list_runs()]
     return [
         m for name, path in found if path and (m := _model(f"run-{name}", path, f"{name} (your training)"))
     ]
-
-
-def all_models() -> dict[str, Model]:
-    """Every model by its id: the studio's own, then the person's."""
-    return {m.id: m for m in (*bundled_models(), *run_models())}
 
 
 def _model(id: str, path: Path, title: str = "") -> Model | None:

@@ -13,6 +13,7 @@ from deepmusician.models.backbones import BACKBONES
 from deepmusician.models.base import Model
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.decoder import DecoderOnly
+from deepmusician.models.expression import Expression
 from deepmusician.models.heads import HEADS
 from deepmusician.models.seq2seq import EncoderDecoder
 from deepmusician.options import TrainOptions
@@ -20,6 +21,7 @@ from deepmusician.options import TrainOptions
 ARRANGEMENTS: dict[str, type[Model]] = {
     "encoder-decoder": EncoderDecoder,
     "decoder": DecoderOnly,
+    "expression": Expression,
 }
 CHOICES = {"arrangement": ARRANGEMENTS, "backbone": BACKBONES, "head": HEADS}
 # a card may not ask for more
