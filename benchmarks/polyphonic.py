@@ -56,10 +56,8 @@ def main() -> None:
     parts = np.arange(len(train)), np.arange(len(train), len(rolls))
     options = recipe_options(args.recipe, threads=args.threads, path=str(file), **dict(map(parsed, args.changes)))
     set_threads(options)
-    if args.epochs:
-        options = replace(options, n_epochs=args.epochs)
-    else:
-        options = fit(options, rolls, parts, args.minutes * 60)
+    fitted = replace(options, n_epochs=args.epochs) if args.epochs else None
+    options = fitted or fit(options, rolls, parts, args.minutes * 60)
     folder = workspace() / "polyphonic" / (args.name or f"{args.set}-{args.recipe}")
     began = time.monotonic()
     trainer = Trainer(options, rolls, *parts)

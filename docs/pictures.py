@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH, TALLEST = 1280, 1500  # pixels
 TRAINING = [
-    "train", "-p", "bach-chorales", "--run", "chorales", "-e", "12", "-div", "1/8", "-s", "32", "-lr", "0.003",
+    "train", "-p", "bach-chorales", "--run", "chorales", "-e", "6", "--hidden-size", "256", "-div", "1/8", "-s", "32",
 ]  # fmt: skip
 
 
