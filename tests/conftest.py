@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from studio import ARGS, CHROMIUM, watched
 
 from deepmusician.midi import write_midi
 from deepmusician.notes import Song
 from deepmusician.options import TrainOptions
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 TINY = {"hidden_size": 24, "classifier_size": 24, "num_layers": 1, "decoder_n_layers": 1, "seq_len": 8, "batch_size": 8}
 
@@ -44,3 +50,27 @@ def midi_folder(tmp_path: Path) -> Path:
 def tiny(midi_folder: Path) -> TrainOptions:
     """Options that train on `midi_folder` in a second."""
     return TrainOptions(path=str(midi_folder), n_epochs=2, **TINY)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A Chromium that asks nobody anything; skips the test where there is none."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="the browser test needs playwright: pip install playwright"
+    )
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A page whose requests to other hosts and whose errors in the console fail the test."""
+    page = chromium.new_page(viewport={"width": 1400, "height": 900})
+    page.set_default_timeout(30_000)
+    outside, errors = watched(page)
+    yield page
+    assert outside == []
+    assert errors == []
+    page.close()

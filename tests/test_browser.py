@@ -3,116 +3,19 @@
 Skipped where there is no Chromium; `$CHROMIUM` may name one.
 """
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import TINY, scale_song
+from studio import CHROMIUM, studio, wait_until
 
 from deepmusician.midi import read_midi, write_midi
 from deepmusician.render import sound_problem
-
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="the browser test needs playwright: pip install playwright"
-)
-
-ROOT = Path(__file__).parents[1]
-PLACES = [
-    os.environ.get("CHROMIUM"),
-    "/usr/bin/chromium",
-    shutil.which("chromium"),
-    shutil.which("google-chrome"),
-]
-CHROMIUM = next((place for place in PLACES if place and Path(place).exists()), None)
-ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-]  # fmt: skip
-# a page asks for these below its own path first, to find the root of the app; a 404 there is the answer
-PROBES = ("/_stcore/health", "/_stcore/host-config")
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium"),
 ]
-
-
-@contextmanager
-def studio(home):
-    """A server of its own on a free port; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "app.py",
-        f"--server.port={port}",
-        "--server.headless=true",
-    ]
-    env = os.environ | {"DEEPMUSICIAN_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    with (home.parent / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def answers(url):
-    try:
-        return urllib.request.urlopen(url).status == 200
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium):
-    """A page that tells of every request to another host and every error in its console."""
-    page = chromium.new_page(viewport={"width": 1400, "height": 900})
-    page.set_default_timeout(30_000)
-    page.outside, page.errors = [], []
-    page.on("request", lambda r: page.outside.append(r.url) if not at_home(r.url) else None)
-    page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" and not probe(m) else None)
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
-    yield page
-    assert page.outside == []
-    assert page.errors == []
-    page.close()
-
-
-def at_home(url):
-    return url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
-
-
-def probe(message):
-    return message.location.get("url", "").endswith(PROBES)
 
 
 def heading(page, text):
