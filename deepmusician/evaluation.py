@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from deepmusician import checkpoint
+from deepmusician.baselines import baselines
 from deepmusician.errors import CheckpointError, LibraryError, OptionError
 from deepmusician.library import read_sources
-from deepmusician.metrics import baselines
 from deepmusician.options import TrainOptions, from_dict
 from deepmusician.rolls import Rolls, read_npz, read_rolls
 from deepmusician.scoring import references, score

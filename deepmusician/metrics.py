@@ -6,7 +6,6 @@ frame; likelihood is in nats a frame. Sources: Bay, Ehmann & Downie, ISMIR 2009 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,48 +73,17 @@ def repeat_last(sounding: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(sounding[:1]), sounding[:-1]])
 
 
-def bernoulli_nll(target: np.ndarray, probability: np.ndarray) -> float:
-    """Nats a frame of `target` [T, 88] under independent keys with `probability` (broadcast to it)."""
-    p = np.clip(np.broadcast_to(probability, target.shape), 1e-6, 1 - 1e-6)
-    return float(-np.where(target, np.log(p), np.log1p(-p)).sum() / max(len(target), 1))
+def rare_keys(counts: np.ndarray) -> np.ndarray:
+    """Which keys are rare, bool [88]: of those that occur in the training songs, the third that sounds least.
 
-
-def baselines(
-    train: Iterable[np.ndarray], held_out: Iterable[np.ndarray], planes: str = "sounding"
-) -> dict[str, dict[str, float]]:
-    """What needs no learning reaches on the held-out rolls (bool [T, 88] each); constants come from `train`.
-
-    `silence` plays nothing; `repeat_last` copies the previous frame, its likelihood by two constants: how often a
-    sounding key sounds on and a silent one begins; `key_frequencies` knows how often each key sounds. They know nothing
-    of strokes and velocities: beside a model of more `planes` their likelihoods are left out, being of less.
+    `counts` [88] is how often each sounds there; of few keys at least one is rare, and of keys heard equally often the
+    lower ones. Networks that shun risk leave these out first, so their recall tells of a loss what density does not.
     """
-    keys, stay = (
-        np.full((2, 88), 0.5),
-        np.full((2, 2), 0.5),
-    )  # [silent/sounding, key], [before, now]; one half note each
-    for song in train:
-        keys += np.stack([(~song).sum(0), song.sum(0)])
-        stay += _transitions(song)
-    songs = list(held_out)
-    frames = max(sum(map(len, songs)), 1)
-    now = np.concatenate(songs) if songs else np.zeros((0, 88), bool)
-    before = np.concatenate([repeat_last(s) for s in songs]) if songs else now
-    p_on = stay[:, 1] / stay.sum(1)
-    copied = precision_recall_f1(int((now & before).sum()), int((before & ~now).sum()), int((now & ~before).sum()))
-    found = {
-        "silence": {**precision_recall_f1(0, 0, int(now.sum())), "density": 0.0},
-        "repeat_last": {**copied, "density": float(before.sum()) / frames},
-        "key_frequencies": {},
-    }
-    if planes == "sounding":
-        found["repeat_last"]["nll"] = bernoulli_nll(now, p_on[before.astype(int)])
-        found["key_frequencies"]["nll"] = bernoulli_nll(now, keys[1] / keys.sum(0))
-    return {name: values for name, values in found.items() if values}
-
-
-def _transitions(song: np.ndarray) -> np.ndarray:
-    """Cells by (sounded before, sounds now) [2, 2]."""
-    return np.bincount((2 * repeat_last(song) + song).ravel(), minlength=4).reshape(2, 2)
+    heard = np.nonzero(counts)[0]
+    rare = np.zeros(len(counts), bool)
+    if len(heard):
+        rare[heard[np.argsort(counts[heard], kind="stable")][: max(1, len(heard) // 3)]] = True
+    return rare
 
 
 def held_share(sounding: np.ndarray) -> float:

@@ -21,11 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import Timeout
 
+from deepmusician.advice import doubts, findings
+from deepmusician.baselines import compose as compose_simply
+from deepmusician.baselines import fit, judge
 from deepmusician.errors import DeepMusicianError, RunError
-from deepmusician.metrics import find_collapse, held_share
+from deepmusician.metrics import held_share
 from deepmusician.midi import write_midi
 from deepmusician.options import GenerateOptions, TrainOptions
 from deepmusician.recipes import train_command
+from deepmusician.roll import from_roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls, read_rolls
 from deepmusician.runs import Run, Status, training_slot
 from deepmusician.windows import split_songs
@@ -39,8 +43,6 @@ log = logging.getLogger(__name__)
 STATUS_EVERY = 0.5  # seconds between two writes of the status
 SAMPLE_FRAMES = 128
 CALIBRATION_FRAMES = 128
-# baselines that a model should beat, in words
-SIMPLER = {"repeat_last": "Copying the last frame", "velocity_frequencies": "Counting how often each velocity occurs"}
 Progress = Callable[[Status], None]
 
 
@@ -90,7 +92,6 @@ class _Session:
             return self.say("stopped", "Stopped before the first epoch.")
         train, valid = split_songs(len(rolls), self.options.valid_fraction, self.options.seed, rolls.styles)
         data = describe_data(self.options, names, rolls, valid)
-        from deepmusician.scoring import references
         from deepmusician.training import Trainer, set_threads
 
         set_threads(self.options)
@@ -100,9 +101,24 @@ class _Session:
         if resume:
             self._restore(data)
         if self.writes:
-            self.baselines = references(self.trainer.model, rolls, train, valid if len(valid) else train)
+            self.baselines = self._references(rolls, train, valid if len(valid) else train)
             self.run.write_baselines(self.baselines)
         return self._epochs()
+
+    def _references(self, rolls: Rolls, train: np.ndarray, judged: np.ndarray) -> dict[str, dict[str, float]]:
+        """What needs no learning reaches on the songs `judged`; each leaves a piece of its own, to be heard beside."""
+        from deepmusician.scoring import references
+
+        if not self.trainer.model.composes:
+            return references(self.trainer.model, rolls, train, judged)
+        simple = fit(map(rolls.sounding, train))
+        folder = self.run.path / "baselines"
+        folder.mkdir(exist_ok=True)
+        for name, model in simple.items():
+            frames = compose_simply(model, SAMPLE_FRAMES, self.options.seed).view(np.uint8)
+            roll = roll_from_frames(frames, parse_division(self.options.division))
+            write_midi(from_roll(roll, tempo_bpm=GenerateOptions.tempo_bpm), folder / f"{name}.mid")
+        return judge(simple, map(rolls.sounding, judged), rolls.planes)
 
     def _epochs(self) -> Status:
         began = time.monotonic()
@@ -122,11 +138,11 @@ class _Session:
     def _keep(self, report: dict[str, Any]) -> None:
         """Everything a finished epoch leaves behind; the checkpoint first, so that the log never runs ahead of it."""
         song = None
-        report["warnings"] = self._doubts(report)
+        report["warnings"] = doubts(report, self.baselines)
         if self.trainer.model.composes:
             song, sounding = self._compose()
             report["composed"] = {"density": float(sounding.sum(1).mean()), "held_share": held_share(sounding)}
-            report["warnings"] = self._findings(report, sounding) + report["warnings"]
+            report["warnings"] = findings(sounding, report, self.options, self.card["data"]) + report["warnings"]
         self.card["scores"] = {k: report[k] for k in ("epoch", "train", "valid", "threshold")}
         folder = save_as(self.run, self.trainer, self.card, f"epoch-{report['epoch']:04d}")
         if report["best"]:
@@ -163,32 +179,6 @@ class _Session:
         choice = GenerateOptions(seq_len=SAMPLE_FRAMES, seed=self.options.seed)
         composed = compose((self.trainer.model, card), choice)
         return composed.song, composed.roll.sounding
-
-    def _doubts(self, report: dict[str, Any]) -> list[str]:
-        """What the scores alone say against the model."""
-        findings, model = [], (report["valid"] or report["train"])["nll"]
-        for name, words in SIMPLER.items():
-            simple = self.baselines.get(name, {}).get("nll")
-            if simple is not None and model > simple:
-                findings.append(
-                    f"{words} still predicts better ({simple:.2f} nats a frame against {model:.2f}): "
-                    "train for more epochs, in smaller steps of fewer windows, or on more music."
-                )
-        if report["valid"] is None:
-            findings.append(
-                "There is only one song, so none is held out: the numbers do not show how it does on new music."
-            )
-        return findings
-
-    def _findings(self, report: dict[str, Any], sounding: np.ndarray) -> list[str]:
-        """What is wrong with the piece composed after the epoch."""
-        findings = find_collapse(sounding, self.card["data"]["held_share"], report["highest"], self.options.threshold)
-        if self.options.threshold and report["highest"] < self.options.threshold and sounding.any():
-            findings.append(
-                f"Composing by threshold will be silent: the highest probability {report['highest']:.2f} is below the "
-                f"threshold {self.options.threshold:.2f}. Lower it, or leave it out to have it calibrated."
-            )
-        return findings
 
     def _restore(self, data: dict[str, Any]) -> None:
         folder = self.run.checkpoint("last")

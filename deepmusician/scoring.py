@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepmusician.metrics import CellCounts, baselines
+from deepmusician.baselines import baselines
+from deepmusician.metrics import CellCounts
 from deepmusician.models.base import Model
 from deepmusician.models.contract import Batch
 from deepmusician.models.heads.strokes import LEVELS, PER_LEVEL
@@ -36,22 +37,28 @@ class Score:
     nll: float
     frames: int
     counts: CellCounts | None
+    rare: CellCounts | None = None  # of the rare keys alone
 
     def table(self, threshold: float) -> dict[str, float]:
         """The numbers a report shows, with keys played at or above `threshold`."""
         scores = {"loss": self.loss, "nll": self.nll}
         if self.counts is None:
             return scores
-        return {**scores, **self.counts.at(threshold), "data_density": self.counts.data_density}
+        scores |= {**self.counts.at(threshold), "data_density": self.counts.data_density}
+        if self.rare is not None and self.rare.data_density:
+            scores["rare_recall"] = self.rare.at(threshold)["recall"]
+        return scores
 
 
 @torch.inference_mode()
 def score(
-    model: Model, rolls: Rolls, songs: np.ndarray, device: object = "cpu", most: int | None = None
-) -> Score | None:
+    model: Model, rolls: Rolls, songs: np.ndarray, device: object = "cpu", most: int | None = None,
+    rare: np.ndarray | None = None,
+) -> Score | None:  # fmt: skip
     """Score `songs` of `rolls`, each frame given the true ones before it; None where there are none.
 
-    With `most`, songs spread evenly over all of them that hold about that many frames.
+    With `most`, songs spread evenly over all of them that hold about that many frames. The keys `rare`, bool [88], are
+    counted for themselves, too.
     """
     if most is not None:
         songs = spread(rolls, songs, most)
@@ -60,7 +67,7 @@ def score(
     was_training = model.training
     model.eval()
     loss = nll = 0.0
-    counts, frames = CellCounts(), int(rolls.lengths[songs].sum())
+    counts, rarely, frames = CellCounts(), CellCounts(), int(rolls.lengths[songs].sum())
     every = max(1, frames // COUNTED) if model.composes and model.head.draws else 1
     generator = torch.Generator(device).manual_seed(SEED)
     for batch in whole_songs(rolls, songs):
@@ -72,14 +79,19 @@ def score(
             loss, nll = loss + float(losses.sum()), nll + float(nlls.sum())
             if model.composes:
                 some = slice(None, None, every)
-                probability = model.head.probability(here[some], generator)
-                counts.add(probability.cpu().numpy(), target[some, :KEYS].cpu().numpy())
+                probability = model.head.probability(here[some], generator).cpu().numpy()
+                truth = target[some, :KEYS].cpu().numpy()
+                counts.add(probability, truth)
+                if rare is not None:
+                    rarely.add(probability[:, rare], truth[:, rare])
     model.train(was_training)
-    return Score(loss / frames, nll / frames, frames, counts if model.composes else None)
+    if not model.composes:
+        return Score(loss / frames, nll / frames, frames, None)
+    return Score(loss / frames, nll / frames, frames, counts, None if rare is None else rarely)
 
 
 def references(model: Model, rolls: Rolls, train: np.ndarray, judged: np.ndarray) -> dict[str, dict[str, float]]:
-    """What needs no learning reaches on the songs `judged`, with constants from `train`; see `metrics.baselines`.
+    """What needs no learning reaches on the songs `judged`, with constants from `train`; see `baselines`.
 
     Beside a model that gives velocities, `velocity_frequencies` knows how often each of their levels is struck.
     """

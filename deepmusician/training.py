@@ -23,6 +23,7 @@ from torch import nn
 
 from deepmusician import checkpoint
 from deepmusician.errors import CheckpointError, OptionError
+from deepmusician.metrics import rare_keys
 from deepmusician.models.registry import new_model
 from deepmusician.options import TrainOptions, to_dict
 from deepmusician.rolls import Rolls
@@ -61,6 +62,7 @@ class Trainer:
         self.model = new_model(options, len(rolls.style_names))
         common = rolls.frequencies(train) if self.model.composes else level_counts(rolls, train)
         self.model.head.start_at(torch.from_numpy(common).float())
+        self.rare = rare_keys(common) if self.model.composes else None
         self.windows = Windows(rolls, train, options.seq_len, options.step, self.model.source_frames)
         optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
@@ -158,9 +160,9 @@ class Trainer:
 
     def _report(self) -> dict[str, Any]:
         """Training and held-out songs scored in the same way, without dropout and without transposition."""
-        valid = score(self.model, self.rolls, self.valid_songs, self.device, ENOUGH)
+        valid = score(self.model, self.rolls, self.valid_songs, self.device, ENOUGH, self.rare)
         most = min(int(self.rolls.lengths[self.valid_songs].sum()) or ENOUGH, ENOUGH)
-        train = score(self.model, self.rolls, self.train_songs, self.device, most)
+        train = score(self.model, self.rolls, self.train_songs, self.device, most, self.rare)
         judged = valid or train
         self.is_best = judged.nll < self.best
         self.best = min(self.best, judged.nll)

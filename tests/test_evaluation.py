@@ -60,7 +60,7 @@ def test_nats_a_frame_are_the_sum_over_all_frames_the_first_included_over_their_
     report = evaluate_rolls(folder, file, "valid")
     assert report["nats_per_frame"] == pytest.approx(total / LENGTHS.sum(), rel=1e-5)
     assert (report["songs"], report["frames"], report["split"]) == (3, LENGTHS.sum(), "valid")
-    assert {"silence", "repeat_last", "key_frequencies"} == set(report["baselines"])
+    assert {"silence", "repeat_last", "key_frequencies", "markov"} == set(report["baselines"])
 
 
 def test_the_command_line_gives_the_same_figure(file, tmp_path, capsys):

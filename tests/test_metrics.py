@@ -1,17 +1,14 @@
 """Metrics by hand-computed values; collapse named in words."""
 
-import math
-
 import numpy as np
 import pytest
 
 from deepmusician.metrics import (
     CellCounts,
-    baselines,
-    bernoulli_nll,
     find_collapse,
     held_share,
     precision_recall_f1,
+    rare_keys,
     repeat_last,
     scale_consistency,
 )
@@ -56,22 +53,13 @@ def test_repeating_the_last_frame_starts_with_silence():
     assert (repeat_last(frames("1", "2", "3")) == frames("", "1", "2")).all()
 
 
-def test_nll_of_fair_coins_is_88_log_2():
-    assert bernoulli_nll(frames("3", "4 5"), np.array(0.5)) == pytest.approx(88 * math.log(2), rel=1e-12)
-
-
-def test_copying_is_scored_against_the_frame_before():
-    # frames: {0}, {0}, {0 1}, {2}: hits 0+1+1+0, notes 1+1+2+1, copied 0+1+1+2
-    table = baselines([frames("0", "0")], [frames("0", "0", "0 1", "2")])
-    assert table["repeat_last"]["precision"] == 2 / 4
-    assert table["repeat_last"]["recall"] == 2 / 5
-    assert table["silence"]["recall"] == 0
-    assert table["key_frequencies"]["nll"] > 0
-
-
-def test_copying_is_likelier_on_music_that_holds_its_notes():
-    held, jumping = frames(*["10"] * 50), frames(*["10", "40"] * 25)
-    assert baselines([held], [held])["repeat_last"]["nll"] < baselines([jumping], [jumping])["repeat_last"]["nll"]
+def test_the_third_of_the_keys_that_sounds_least_is_rare():
+    counts = np.zeros(88)
+    counts[[10, 20, 30, 40, 50, 60, 70]] = [5, 1, 9, 9, 2, 9, 9]
+    assert np.nonzero(rare_keys(counts))[0].tolist() == [20, 50]  # two of seven
+    counts[[10, 20, 30, 40, 50, 60]] = 0
+    assert np.nonzero(rare_keys(counts))[0].tolist() == [70]
+    assert not rare_keys(np.zeros(88)).any()
 
 
 def test_held_share_counts_frames_equal_to_the_one_before():
