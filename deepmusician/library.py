@@ -2,16 +2,14 @@
 
 A file that cannot be read becomes a refused entry with the reason in words; nothing vanishes. Archives are never
 unpacked to disk, and what they inflate to is counted while it streams, because their headers may lie. Saved data
-sets live under workspace()/library/NAME. Knows nothing of grids or models.
+sets are kept by `shelf`, whose calls are found here too. Knows nothing of grids or models.
 """
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
-import shutil
 import stat
 import struct
 import zipfile
@@ -24,11 +22,22 @@ from pathlib import Path, PurePosixPath
 from deepmusician.corpora import CORPORA, load_corpus_entries
 from deepmusician.errors import LibraryError, MidiError
 from deepmusician.formats import SUFFIXES, read_songs
-from deepmusician.store import DataSet, Entry, read_entries, write_entries
-from deepmusician.workspace import workspace
+from deepmusician.shelf import delete_data_set, list_data_sets, load_data_set, not_found, save_data_set
+from deepmusician.store import DataSet, Entry
 
 log = logging.getLogger(__name__)
 
+__all__ = [
+    "delete_data_set",
+    "list_data_sets",
+    "load_data_set",
+    "read_source",
+    "read_sources",
+    "read_uploads",
+    "save_data_set",
+    "source_of",
+    "split_paths",
+]
 BETWEEN = "|"  # between the sources of one path
 Progress = Callable[[int, int], None]  # pieces done, pieces in all
 File = tuple[str, Callable[[], "bytes | Path"]]  # a label, and how to get at what is in it
@@ -37,7 +46,6 @@ MAX_ZIP_FILES = 1_000
 MAX_ZIP_BYTES = 100_000_000  # inflated
 MAX_FILE_BYTES = 100_000_000
 _CHUNK = 1 << 16
-_NAME = re.compile(r"[^\W_][\w .-]{0,79}", re.UNICODE)  # a letter or digit first: no hidden folders, no options
 
 
 SAVED = "library:"  # before the name of a saved data set, where a folder may have the same
@@ -61,7 +69,7 @@ def read_source(source: str | Path, progress: Progress | None = None) -> DataSet
     elif str(source) in list_data_sets():
         data = load_data_set(str(source))
     else:
-        raise LibraryError(_not_found(str(source)))
+        raise LibraryError(not_found(str(source)))
     if not data.songs:
         raise LibraryError(_nothing_read(data, source))
     return data
@@ -281,68 +289,10 @@ def _files_in_zip(label: str, source: Path | BytesIO) -> list[File]:
 # ---- what to say
 
 
-def _not_found(source: str) -> str:
-    known = [*CORPORA, *list_data_sets()]
-    close = difflib.get_close_matches(source.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"built-in corpora: {', '.join(CORPORA)}"
-    return f"no file, folder, corpus or data set is called {source}; {hint}"
-
-
 def _nothing_read(data: DataSet, source: str | Path) -> str:
     reasons = [f"{entry.name}: {entry.reason}" for entry in data.entries[:3]]
     more = f" … and {len(data.entries) - 3} more" if len(data.entries) > 3 else ""
-    return f"nothing in {source} can be read as music ({'; '.join(reasons)}{more})"
-
-
-# ---- saved data sets
-
-
-def save_data_set(data: DataSet, name: str) -> Path:
-    """Keep a data set under a name of letters, digits, spaces and . _ -, replacing one of that name.
-
-    Returns its folder. Raises LibraryError for another kind of name, a corpus's name, or a data set with no songs.
-    """
-    folder = _folder(name)
-    if name in CORPORA:
-        raise LibraryError(f"{name} is the name of a built-in corpus; choose another")
-    if not data.songs:
-        raise LibraryError(f"{data.name} holds no songs to keep; add a file that can be read")
-    write_entries(folder, data.entries)
-    return folder
-
-
-def load_data_set(name: str) -> DataSet:
-    """Inverse of `save_data_set`. Raises LibraryError if there is none of that name, or it is damaged."""
-    folder = _folder(name)
-    if not folder.is_dir():
-        raise LibraryError(_not_found(name))
-    return DataSet(name, read_entries(folder))
-
-
-def list_data_sets() -> list[str]:
-    """The names of the saved data sets, sorted."""
-    home = _home()
-    return sorted(path.name for path in home.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
-
-
-def delete_data_set(name: str) -> None:
-    """Remove a saved data set for good. Raises LibraryError if there is none of that name."""
-    folder = _folder(name)
-    if not folder.is_dir():
-        raise LibraryError(_not_found(name))
-    shutil.rmtree(folder)
-
-
-def _home() -> Path:
-    home = workspace() / "library"
-    home.mkdir(exist_ok=True)
-    return home
-
-
-def _folder(name: str) -> Path:
-    if not _NAME.fullmatch(name) or name[-1] in " .":
-        raise LibraryError(
-            f"a data set's name must be 1 to 80 letters, digits, spaces or . _ -, beginning with a letter or digit, "
-            f"got {name!r}"
-        )
-    return _home() / name
+    said = f"({'; '.join(reasons)}{more})"
+    if any(entry.status == "left out" for entry in data.entries):
+        return f"nothing of {data.name} is taken in {said}; take something in, in the Library"
+    return f"nothing in {source} can be read as music {said}"

@@ -91,6 +91,10 @@ class TrainOptions:
         None, "frames between window starts; without it seq_len, so each frame is a target once an epoch",
         low=1, high=4096, group="training",
     )  # fmt: skip
+    balance: float = option(
+        0.0, "how far songs count alike, however long: 0 learns each frame once an epoch, 1 from each song as often",
+        low=0.0, high=1.0, group="training",
+    )  # fmt: skip
     arrangement: str = option(
         "encoder-decoder",
         "a decoder that goes on from an encoder, a decoder alone, or expression: velocities for a piece that is there",

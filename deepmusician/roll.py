@@ -78,14 +78,14 @@ def _frames_per_beat(division: Fraction) -> Fraction:
     return Fraction(1, 4) / division
 
 
-def _playable(notes: np.ndarray) -> np.ndarray:
+def playable(notes: np.ndarray) -> np.ndarray:
     """Mask [N] of the notes that have a key: no drums, nothing below A0 or above C8."""
     return ~notes["drum"] & (notes["pitch"] >= LOWEST) & (notes["pitch"] < LOWEST + KEYS)
 
 
 def off_keyboard(song: Song) -> int:
     """How many pitched notes lie outside the 88 keys, and are left out of its roll."""
-    return int((~song.notes["drum"] & ~_playable(song.notes)).sum())
+    return int((~song.notes["drum"] & ~playable(song.notes)).sum())
 
 
 def _nearest_frame(beats: np.ndarray, frames_per_beat: Fraction) -> np.ndarray:
@@ -101,7 +101,7 @@ def to_roll(song: Song, division: Fraction | str = DEFAULT_DIVISION) -> Roll:
     Raises MidiError for a song over 20,000 beats, OptionError for a bad division.
     """
     division = parse_division(division)
-    notes = song.notes[_playable(song.notes)]
+    notes = song.notes[playable(song.notes)]
     _check_length(notes)
     per_beat = _frames_per_beat(division)
     start = _nearest_frame(notes["onset"], per_beat)

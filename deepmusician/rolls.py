@@ -41,7 +41,7 @@ class Rolls:
     """Songs end to end: `packed` sounding keys uint8 [F, 11], `lengths` int [S] frames a song.
 
     Where the planes are wanted, `onset` uint8 [F, 11] packed and `velocity` uint8 [F, 88]. `styles` int [S] is the
-    place of each song's style in `style_names`.
+    place of each song's style in `style_names`; `sides` [S] says which songs are pinned to a side of the split.
     """
 
     packed: np.ndarray
@@ -50,10 +50,13 @@ class Rolls:
     velocity: np.ndarray | None = None
     styles: np.ndarray = field(default=None)
     style_names: tuple[str, ...] = ("",)
+    sides: np.ndarray = field(default=None)
 
     def __post_init__(self) -> None:
         if self.styles is None:
             object.__setattr__(self, "styles", np.zeros(len(self.lengths), np.int64))
+        if self.sides is None:
+            object.__setattr__(self, "sides", np.full(len(self.lengths), "", "U8"))
 
     @property
     def starts(self) -> np.ndarray:
@@ -106,7 +109,7 @@ class Rolls:
         starts = self.starts
         places = np.concatenate([np.arange(starts[s], starts[s] + self.lengths[s]) for s in songs])
         planes = {k: v[places] for k in ("packed", "onset", "velocity") if (v := getattr(self, k)) is not None}
-        return replace(self, **planes, lengths=self.lengths[songs], styles=self.styles[songs])
+        return replace(self, **planes, lengths=self.lengths[songs], styles=self.styles[songs], sides=self.sides[songs])
 
 
 def song_frames(
@@ -155,6 +158,7 @@ def read_rolls(
         songs, options.division, options.voices, options.remove_zeros, options.planes, styles,
         tuple(style for style, _ in sources),
     )  # fmt: skip
+    rolls = replace(rolls, sides=np.array([side for _, part in sources for side in part.sides], "U8"))
     kept = np.nonzero(rolls.lengths)[0]
     for style in np.setdiff1d(np.arange(len(sources)), styles[kept]):
         raise LibraryError(f"no note of {sources[style][0]} lies on the 88 keys of a piano; leave it out")

@@ -90,7 +90,7 @@ class _Session:
         names, rolls = read_rolls(self.options, self.data, self._on_read)
         if self._stopped():
             return self.say("stopped", "Stopped before the first epoch.")
-        train, valid = split_songs(len(rolls), self.options.valid_fraction, self.options.seed, rolls.styles)
+        train, valid = self._split(names, rolls, resume)
         data = describe_data(self.options, names, rolls, valid)
         from deepmusician.training import Trainer, set_threads
 
@@ -99,7 +99,7 @@ class _Session:
         command = f"deepmusician train {train_command(self.options)} --run {self.run.name}"
         self.card = {"title": self.run.name, "command": command, "data": data}
         if resume:
-            self._restore(data)
+            self._restore()
         if self.writes:
             self.baselines = self._references(rolls, train, valid if len(valid) else train)
             self.run.write_baselines(self.baselines)
@@ -180,16 +180,29 @@ class _Session:
         composed = compose((self.trainer.model, card), choice)
         return composed.song, composed.roll.sounding
 
-    def _restore(self, data: dict[str, Any]) -> None:
+    def _split(self, names: tuple[str, ...], rolls: Rolls, resume: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The training and the held-out songs. A run that goes on keeps those it began with, whatever was pinned since.
+
+        Raises RunError where the music is not what it was.
+        """
+        folder = self.run.checkpoint("last") if resume else None
+        if folder is None:
+            return split_songs(len(rolls), self.options.valid_fraction, self.options.seed, rolls.styles, rolls.sides)
+        from deepmusician.checkpoint import read_card
+
+        before = read_card(folder)["data"]
+        if before.get("fingerprint") != fingerprint(rolls):
+            raise RunError(
+                f"the music in {self.options.path} has changed since run {self.run.name} began, by its files or by "
+                "what was decided of them in the Library; undo that, or start a new run"
+            )
+        held_out = np.isin(names, before["held_out"])
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def _restore(self) -> None:
         folder = self.run.checkpoint("last")
         if folder is None:
             return
-        from deepmusician.checkpoint import read_card
-
-        if read_card(folder)["data"].get("fingerprint") != data["fingerprint"]:
-            raise RunError(
-                f"the music in {self.options.path} has changed since run {self.run.name} began; start a new run"
-            )
         self.trainer.restore(folder)
         self.run.write_metrics(self.run.metrics()[: self.trainer.epoch])  # what came after the checkpoint is redone
 
@@ -255,8 +268,13 @@ def describe_data(options: TrainOptions, names: tuple[str, ...], rolls: Rolls, v
         "held_share": round(float(np.average(shares, weights=rolls.lengths)), 4),
         "styles": list(rolls.style_names) if len(rolls.style_names) > 1 else [],
         "held_out": [names[i] for i in valid],
-        "fingerprint": hashlib.sha256(rolls.packed.tobytes() + rolls.lengths.tobytes()).hexdigest()[:16],
+        "fingerprint": fingerprint(rolls),
     }
+
+
+def fingerprint(rolls: Rolls) -> str:
+    """A short name for exactly this music on this grid; where the split runs through it is no part of it."""
+    return hashlib.sha256(rolls.packed.tobytes() + rolls.lengths.tobytes()).hexdigest()[:16]
 
 
 def save_as(run: Run, trainer: Trainer, card: dict[str, Any], name: str) -> Path:

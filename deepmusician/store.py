@@ -28,12 +28,16 @@ _FORM = 1  # raise it when the form changes: older data sets are then refused wi
 
 @dataclass(frozen=True)
 class Entry:
-    """One piece, and whether it was kept as it is, repaired, or refused; `reason` says why in a sentence."""
+    """One piece, and whether it was kept as it is, repaired, refused, or left out; `reason` says why in a sentence.
+
+    `side` is the side of the split it is pinned to: "training", "held out", or neither.
+    """
 
     name: str
     song: Song | None
-    status: Literal["kept", "repaired", "refused"]
+    status: Literal["kept", "repaired", "refused", "left out"]
     reason: str = ""
+    side: str = ""
 
     @classmethod
     def of(cls, name: str, song: Song) -> Entry:
@@ -50,20 +54,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Everything that was read from one place, good and bad, in order."""
+    """Everything that came of one place, good and bad, in order."""
 
     name: str
     entries: tuple[Entry, ...]
 
     @cached_property
     def songs(self) -> tuple[Song, ...]:
-        """The songs of the entries that were not refused."""
+        """The songs of the entries that were neither refused nor left out."""
         return tuple(entry.song for entry in self.entries if entry.song is not None)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The name of each of `songs`."""
         return tuple(entry.name for entry in self.entries if entry.song is not None)
+
+    @cached_property
+    def sides(self) -> tuple[str, ...]:
+        """The side of the split that each of `songs` is pinned to, "" where it is left to chance."""
+        return tuple(entry.side for entry in self.entries if entry.song is not None)
 
 
 # ---- to and from a folder
@@ -120,7 +129,7 @@ def _record(entry: Entry, offset: int) -> dict:
 
 
 def _entry(record: dict, notes: np.ndarray) -> Entry:
-    song = None if record["status"] == "refused" else _song(record, notes)
+    song = None if record["status"] in ("refused", "left out") else _song(record, notes)
     return Entry(record["name"], song, record["status"], record["reason"])
 
 

@@ -63,7 +63,7 @@ class Trainer:
         common = rolls.frequencies(train) if self.model.composes else level_counts(rolls, train)
         self.model.head.start_at(torch.from_numpy(common).float())
         self.rare = rare_keys(common) if self.model.composes else None
-        self.windows = Windows(rolls, train, options.seq_len, options.step, self.model.source_frames)
+        self.windows = Windows(rolls, train, options.seq_len, options.step, self.model.source_frames, options.balance)
         optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepmusician.decisions import HELD_OUT, TRAINING
+from deepmusician.errors import LibraryError
 from deepmusician.roll import KEYS
 from deepmusician.rolls import Rolls
 
@@ -21,18 +23,26 @@ if TYPE_CHECKING:
 
 
 def split_songs(
-    n_songs: int, valid_fraction: float, seed: int, styles: np.ndarray | None = None
+    n_songs: int, valid_fraction: float, seed: int, styles: np.ndarray | None = None, sides: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and of the held-out songs, disjoint; at least one is held out of two or more.
 
-    With `styles` [n_songs] each style is split for itself, so that all are learnt and judged. A single song, of all or
-    of a style, cannot be split by song: it is trained on and nothing of it is held out.
+    With `styles` [n_songs] each style is split for itself, so that all are learnt and judged. Songs that `sides`
+    [n_songs] pins stand where they are pinned; the others make up the share, as chance has it. A single song, of all or
+    of a style, cannot be split by song: it is trained on and nothing of it is held out. Raises LibraryError where
+    nothing is left to train on.
     """
     order = np.random.default_rng(seed).permutation(n_songs)
+    sides = np.full(n_songs, "") if sides is None else sides
     held_out = []
     for style in np.unique(styles) if styles is not None else [None]:
         mine = order if style is None else order[styles[order] == style]
-        held_out.append(mine[: min(max(1, round(len(mine) * valid_fraction)), len(mine) - 1)])
+        pinned, free = mine[sides[mine] == HELD_OUT], mine[sides[mine] == ""]
+        if len(pinned) and len(pinned) == len(mine):
+            raise LibraryError("every song is pinned as held out: none is left to train on; let one go in the Library")
+        wanted = min(max(1, round(len(mine) * valid_fraction)), len(mine) - 1) - len(pinned)
+        most = len(free) if (sides[mine] == TRAINING).any() else len(free) - 1  # one song at least is trained on
+        held_out += [pinned, free[: max(min(wanted, most), 0)]]
     held = np.concatenate(held_out) if held_out else order[:0]
     return np.setdiff1d(order, held), np.sort(held)
 
@@ -40,13 +50,18 @@ def split_songs(
 @dataclass(frozen=True)
 class Windows:
     """Windows over some songs of `rolls`: `source_len` frames of source (`seq_len` where it is not given), then
-    `seq_len` of target, every `stride` frames."""
+    `seq_len` of target, every `stride` frames.
+
+    `balance` from 0 to 1 says how far songs count alike in random order, however long they are: a song with n windows
+    is drawn from in proportion to n ** (1 - balance).
+    """
 
     rolls: Rolls
     songs: np.ndarray
     seq_len: int
     stride: int
     source_len: int | None = None
+    balance: float = 0.0
 
     def places(self, rng: np.random.Generator | None = None) -> np.ndarray:
         """Song and first target frame of each window, int [N, 2].
@@ -54,9 +69,29 @@ class Windows:
         With `rng` they come in random order, and each song's begin at a random place before its start, as far as the
         last window is not filled anyway: no frame is lost and no window added.
         """
+        if rng is not None and self.balance:
+            return rng.permutation(self._balanced(rng))
         places = [self._places(song, rng) for song in self.songs]
         joined = np.concatenate(places) if places else np.zeros((0, 2), np.int64)
         return joined if rng is None else rng.permutation(joined)
+
+    def _balanced(self, rng: np.random.Generator) -> np.ndarray:
+        """As many places as ever, shared among the songs by `balance`.
+
+        A song is gone through as often as its share holds all its windows, and a random part of them comes once more.
+        """
+        counts = -(-self.rolls.lengths[self.songs] // self.stride)
+        weights = counts ** (1 - self.balance)
+        ends = np.append(np.cumsum(weights / weights.sum() * counts.sum())[:-1], counts.sum())
+        # systematic sampling: each song's share is rounded up or down by chance, and the sum stays
+        quotas = np.diff(np.floor(ends + rng.random()).astype(np.int64), prepend=0)
+        places = [np.zeros((0, 2), np.int64)]
+        for song, count, quota in zip(self.songs, counts.tolist(), quotas.tolist(), strict=True):
+            rounds, rest = divmod(quota, count)
+            places += [self._places(song, rng) for _ in range(rounds)]
+            if rest:
+                places.append(rng.permutation(self._places(song, rng))[:rest])
+        return np.concatenate(places)
 
     def _places(self, song: int, rng: np.random.Generator | None) -> np.ndarray:
         length = int(self.rolls.lengths[song])

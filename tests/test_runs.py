@@ -11,10 +11,14 @@ import pytest
 
 from deepmusician import runs
 from deepmusician.checkpoint import read_card
+from deepmusician.decisions import Choice
 from deepmusician.errors import LibraryError, RunError
+from deepmusician.evaluation import evaluate
 from deepmusician.formats import read_song
+from deepmusician.library import read_source
 from deepmusician.runner import train_run
 from deepmusician.runs import Status
+from deepmusician.shelf import decide, load_decisions, save_data_set, save_decisions
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -197,3 +201,38 @@ def test_the_newest_run_comes_first(tiny):
         run = runs.new_run(tiny, name)
         os.utime(run.path / "config.toml", (1000 + i, 1000 + i))
     assert [r.name for r in runs.list_runs()] == ["c", "b", "a"]
+
+
+def pinned_run(tiny, epochs=1):
+    """A run on a data set of four tunes, of which the second is pinned as held out."""
+    save_data_set(read_source(tiny.path), "mine")
+    decide("mine", "held out", {"tune-1.mid": Choice(side="held out")})
+    run = runs.new_run(dataclasses.replace(tiny, path="library:mine", n_epochs=epochs), "pinned")
+    train_run(run)
+    return run
+
+
+def held_out(run):
+    return read_card(run.checkpoint("last"))["data"]["held_out"]
+
+
+def test_a_pinned_song_is_held_out_and_a_run_keeps_the_split_it_began_with(tiny):
+    run = pinned_run(tiny)
+    assert held_out(run) == ["tune-1.mid"]
+    fingerprint = read_card(run.checkpoint("last"))["data"]["fingerprint"]
+    decide("mine", "changed", {"tune-1.mid": Choice(side="training"), "tune-2.mid": Choice(side="held out")})
+    run.write_options(dataclasses.replace(run.options(), n_epochs=2))
+    assert train_run(run, resume=True).state == "finished"
+    assert held_out(run) == ["tune-1.mid"]
+    assert read_card(run.checkpoint("last"))["data"]["fingerprint"] == fingerprint
+    assert evaluate("pinned")["songs"] == 1
+
+
+def test_a_run_whose_music_was_changed_in_the_library_says_so_and_goes_on_when_that_is_undone(tiny):
+    run = pinned_run(tiny)
+    decide("mine", "left out", {"tune-0.mid": Choice(out=True)})
+    run.write_options(dataclasses.replace(run.options(), n_epochs=2))
+    with pytest.raises(RunError, match="by what was decided of them in the Library; undo that, or start a new run"):
+        train_run(run, resume=True)
+    save_decisions("mine", load_decisions("mine").undo())
+    assert train_run(run, resume=True).epoch == 2

@@ -98,8 +98,9 @@ def weights(work: Trainer) -> list[torch.Tensor]:
 @pytest.mark.parametrize("stop_after", [3, 5, 8])
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(tmp_path, stop_after):
     options = dataclasses.replace(
-        SMALL, n_epochs=3, dropout=0.2, num_layers=2, classifier_dropout=0.5, transpose=3, teacher_forcing_ratio=0.5
-    )
+        SMALL, n_epochs=3, dropout=0.2, num_layers=2, classifier_dropout=0.5, transpose=3, teacher_forcing_ratio=0.5,
+        balance=0.7,
+    )  # fmt: skip
     whole = trainer(options, random_songs())
     expected = list(whole.epochs())
 
@@ -134,11 +135,13 @@ def test_the_same_seed_trains_the_same_model_and_another_does_not():
         {"batch_size": 4}, {"weight_decay": 0.5}, {"teacher_forcing_ratio": 0.0}, {"dropout": 0.6, "num_layers": 2},
         {"transpose": 6}, {"classifier_dropout": 0.5}, {"stride": 16}, {"seq_len": 8}, {"division": "1/8"},
         {"valid_fraction": 0.5}, {"precision": "bf16"}, {"voices": "melody"}, {"remove_zeros": True},
+        {"balance": 1.0},
     ],
     ids=str,
 )  # fmt: skip
 def test_every_option_changes_what_is_learnt(change):
-    songs = [Song.from_notes([*BAR, (0, 4, 48), (8, 2, 55), (10, 2, 62)]) for _ in range(4)]
+    bar = [*BAR, (0, 4, 48), (8, 2, 55), (10, 2, 62)]
+    songs = [Song.from_notes(bar) for _ in range(4)] + [Song.from_notes([*bar, (60, 4, 48)])]
     options = dataclasses.replace(SMALL, n_epochs=1, num_layers=change.get("num_layers", 1))
     plain, changed = trainer(options, songs), trainer(dataclasses.replace(options, **change), songs)
     list(plain.epochs()), list(changed.epochs())

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepmusician.errors import LibraryError
 from deepmusician.notes import NOTE, Song
 from deepmusician.roll import KEYS, pack
 from deepmusician.rolls import Rolls, make_rolls
@@ -48,6 +49,82 @@ def test_every_style_of_two_songs_or_more_is_learnt_and_judged(styles, fraction,
     assert sorted([*train, *valid]) == list(range(len(styles)))
     several = {s for s in range(4) if (styles == s).sum() > 1}
     assert set(styles[valid]) == several and set(styles[train]) == set(styles)
+
+
+def sides(n, training=(), held=()):
+    pinned = np.full(n, "", "U8")
+    pinned[list(training)], pinned[list(held)] = "training", "held out"
+    return pinned
+
+
+def test_pinned_songs_stand_where_they_are_pinned_and_the_share_stays():
+    assert split_songs(10, 0.2, 3)[1].tolist() == [6, 9]
+    assert split_songs(10, 0.2, 3, sides=sides(10))[1].tolist() == [6, 9]
+    assert split_songs(10, 0.2, 3, sides=sides(10, held=[0]))[1].tolist() in ([0, 6], [0, 9])
+    assert split_songs(10, 0.2, 3, sides=sides(10, held=[0, 1, 2]))[1].tolist() == [0, 1, 2]
+    train, valid = split_songs(10, 0.2, 3, sides=sides(10, training=[6, 9]))
+    assert len(valid) == 2 and not {6, 9} & set(valid) and {6, 9} <= set(train)
+
+
+def test_where_every_song_is_pinned_to_training_none_is_held_out():
+    assert split_songs(3, 0.5, 0, sides=sides(3, training=[0, 1, 2]))[1].tolist() == []
+
+
+def test_where_every_song_is_pinned_as_held_out_a_sentence_says_so():
+    with pytest.raises(LibraryError, match="none is left to train on; let one go in the Library"):
+        split_songs(2, 0.5, 0, sides=sides(2, held=[0, 1]))
+
+
+@given(st.lists(st.sampled_from(["", "training", "held out"]), min_size=2, max_size=30), st.integers(0, 9))
+def test_something_is_always_trained_on_and_pins_are_obeyed(pins, seed):
+    pins = np.array([*pins, ""])
+    train, valid = split_songs(len(pins), 0.3, seed, sides=pins)
+    assert len(train) and sorted([*train, *valid]) == list(range(len(pins)))
+    assert (pins[train] != "held out").all() and (pins[valid] != "training").all()
+
+
+def shares(balance, *lengths, epochs=40, seq_len=4, stride=4):
+    """How often a frame of each song is a target, an epoch on average, and the windows of each epoch."""
+    data = rolls(*lengths)
+    windows = Windows(data, np.arange(len(lengths)), seq_len, stride, balance=balance)
+    counts, sizes = np.zeros(len(lengths)), set()
+    for seed in range(epochs):
+        places = windows.places(np.random.default_rng(seed))
+        counts += np.bincount(places[:, 0], minlength=len(lengths))
+        sizes.add(len(places))
+    return (counts / epochs).tolist(), sizes
+
+
+def test_balance_shares_the_windows_among_the_songs_however_long():
+    assert shares(0.0, 160, 16, 16) == ([40, 4, 4], {48})
+    even, sizes = shares(1.0, 160, 16, 16)
+    assert even == [16, 16, 16] and sizes == {48}
+    half, _ = shares(0.5, 160, 16, 16)  # in proportion to the roots of 40, 4 and 4
+    assert half == pytest.approx(
+        [48 * 40**0.5 / (40**0.5 + 4), 48 * 2 / (40**0.5 + 4), 48 * 2 / (40**0.5 + 4)], abs=0.3
+    )
+
+
+def test_balance_goes_through_a_short_song_whole_before_any_window_comes_again():
+    windows = Windows(rolls(160, 16, 16), np.arange(3), 4, 4, balance=1.0)
+    places = windows.places(np.random.default_rng(0))
+    short = places[places[:, 0] == 1]
+    assert len(short) == 16
+    assert sorted(np.maximum(short[:, 1], 0).tolist()) == sorted([0, 4, 8, 12] * 4)
+    long = places[places[:, 0] == 0]
+    assert len({int(begin) for begin in long[:, 1]}) == len(long)
+
+
+def test_balance_leaves_windows_in_order_as_they_are():
+    data = rolls(20, 4)
+    plain, balanced = (Windows(data, np.arange(2), 4, 4, balance=b) for b in (0.0, 1.0))
+    assert (plain.places() == balanced.places()).all()
+
+
+def test_balance_of_songs_alike_loses_no_frame():
+    windows = Windows(rolls(12, 12, 12), np.arange(3), 4, 4, balance=1.0)
+    places = windows.places(np.random.default_rng(5))
+    assert sorted(map(tuple, places.tolist())) == [(s, b) for s in range(3) for b in (0, 4, 8)]
 
 
 def test_every_frame_is_a_target_exactly_once_the_first_included():

@@ -18,6 +18,7 @@ LABELS = {
     "batch_size": "Windows in a step",
     "seq_len": "Frames in a window",
     "stride": "Frames between windows",
+    "balance": "Balance between songs",
     "hidden_size": "Units in a layer",
     "num_layers": "Layers",
     "decoder_n_layers": "Layers of a decoder after an encoder",
