@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     _humanise_parser(verbs)
     _evaluate_parser(verbs)
     _render_parser(verbs)
+    _inspect_parser(verbs)
     _runs_parser(verbs)
     _verb(verbs, "corpora", corpora, "what music is built in, with counts")
     _verb(verbs, "recipes", recipes, "the kinds of model there are, and whose they are")
@@ -221,8 +222,8 @@ def generate(args: argparse.Namespace) -> int:
     if args.prime and options.init != "guided":
         raise OptionError(f"--prime is the piece that guided goes on from, but -i is {options.init}; leave -i out")
     save = _save_place(args.save)
-    from deepmusician.formats import read_song
     from deepmusician.generation import compose
+    from deepmusician.reading import read_song
 
     composed = compose(args.checkpoint, options, read_song(args.prime) if args.prime else None)
     for warning in composed.warnings:
@@ -283,7 +284,7 @@ def humanise(args: argparse.Namespace) -> int:
     """Humanise one file."""
     save = _save_place(args.output)
     from deepmusician.expression import humanise as play
-    from deepmusician.formats import read_song
+    from deepmusician.reading import read_song
 
     song = play(args.checkpoint, read_song(args.file), args.strength, args.seed)
     _save(song, save)
@@ -321,7 +322,28 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-# render, runs, corpora, recipes
+# inspect, render, runs, corpora, recipes
+
+
+def _inspect_parser(verbs: Any) -> None:
+    verb = _verb(verbs, "inspect", inspect, "read files and say what was read, repaired or refused, and why")
+    verb.add_argument("files", nargs="+", metavar="FILE", help="music, a zip of it, or a folder of it")
+    verb.add_argument("--json", action="store_true", help="print JSON instead of lines")
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Print the import report; 1 where something was refused."""
+    from deepmusician.library import read_paths
+    from deepmusician.report import reports, summary, totals
+
+    with Bar("reading", "files") as bar:
+        found = reports(read_paths(args.files, bar).entries)
+    if args.json:
+        print(json.dumps({"files": [report.to_dict() for report in found], "totals": totals(found)}, indent=2))
+    else:
+        print("\n".join(line for report in found for line in report.lines()))
+        print(summary(found))
+    return int(any(report.state == "refused" for report in found))
 
 
 def _render_parser(verbs: Any) -> None:
@@ -332,7 +354,7 @@ def _render_parser(verbs: Any) -> None:
 
 def render(args: argparse.Namespace) -> int:
     """Render one file."""
-    from deepmusician.formats import read_song
+    from deepmusician.reading import read_song
 
     output = Path(args.output)
     if output.suffix.lower() not in SOUND:

@@ -14,6 +14,14 @@ class MidiError(DeepMusicianError):
     """A file or a song cannot be read, written or put on the keyboard."""
 
 
+class BrokenOffError(MidiError):
+    """Reading was broken off: it took too long ("time"), too much ("memory"), or its process down ("crash")."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class LibraryError(DeepMusicianError):
     """A folder, archive, corpus or data set cannot be found or holds no music."""
 

@@ -4,6 +4,9 @@ The suffix of the name tells the format; where it does not, the first bytes do. 
 music21, which is imported only then and never allowed to cache (its caches are pickles). Whatever music21 raises on a
 broken file becomes one sentence. What the notes of a score mean is notation's business.
 
+It reads in the process it is called in, which a hostile file may take with it: whoever reads what a person brings asks
+`reading`, which asks this module in a process that may die.
+
 Sources: MusicXML 4.0 (W3C), the ABC standard 2.1, the Humdrum guide.
 """
 
@@ -17,22 +20,22 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
-from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from deepmusician.errors import MidiError
+from deepmusician.errors import BrokenOffError, MidiError
+from deepmusician.limits import DEFAULTS, Limits
 from deepmusician.midi import read_midi
-from deepmusician.midi_bytes import count_of, load_bytes, named_errors
+from deepmusician.midi_bytes import count_of, load_bytes, named_errors, open_container
 from deepmusician.notation import song_from_music21
 from deepmusician.notes import Song
 
 if TYPE_CHECKING:
     from music21.stream import Stream
 
-__all__ = ["SUFFIXES", "read_song", "read_songs", "song_from_music21"]
+__all__ = ["SUFFIXES", "read_piece", "read_song", "read_songs", "song_from_music21"]
 
 log = logging.getLogger(__name__)
 
@@ -48,31 +51,50 @@ SUFFIXES = {
     ".krn": "humdrum",
 }
 MAX_INFLATED_BYTES = 50_000_000  # of a compressed MusicXML file
+MAX_TUNES = 5_000  # in a tune book
+PieceReader = Callable[[str, bytes, Limits], Song]  # format, content, limits
 _UTF_16_XML = (b"\xff\xfe<\0", b"\xfe\xff\0<")
 _NAMES = {"musicxml": "MusicXML", "abc": "ABC", "humdrum": "Humdrum"}
 
 
-def read_song(source: str | Path | bytes, name: str = "") -> Song:
+def read_piece(kind: str, data: bytes, limits: Limits = DEFAULTS) -> Song:
+    """Read one piece of a format that is known. Raises MidiError in words."""
+    return read_midi(data, limits=limits) if kind == "midi" else _through_music21(kind, data, limits)
+
+
+def read_song(
+    source: str | Path | bytes, name: str = "", limits: Limits = DEFAULTS, read: PieceReader = read_piece
+) -> Song:
     """Read one piece from a path or from bytes; `name` tells the format where the path does not.
 
     Of a tune book the first readable tune is taken, and `repairs` says so. Raises MidiError in words, beginning with
-    the file's name unless the caller has a `name` for it and shows that itself.
+    the file's name unless the caller has a `name` for it and shows that itself. `read` reads each piece.
     """
-    songs = read_songs(source, name)
+    songs = read_songs(source, name, limits, read)
     if len(songs) == 1:
         return songs[0]
     left_out = f"the first of {len(songs)} tunes; the others are left out"
-    return replace(songs[0], repairs=(left_out, *songs[0].repairs))
+    dropped = songs[0].touched.dropped + sum(len(song) for song in songs[1:])
+    touched = songs[0].touched._replace(dropped=dropped)
+    return replace(songs[0], repairs=(left_out, *songs[0].repairs), touched=touched)
 
 
-def read_songs(source: str | Path | bytes, name: str = "") -> list[Song]:
+def read_songs(
+    source: str | Path | bytes, name: str = "", limits: Limits = DEFAULTS, read: PieceReader = read_piece
+) -> list[Song]:
     """Read all pieces: one, or every tune of an ABC tune book.
 
-    Tunes that cannot be read are told in the first one's `repairs`. Raises MidiError where nothing can be read.
+    What a look at the file can tell (its size, its format, a MIDI file's header and lengths) is told before `read` is
+    asked. Tunes that cannot be read are told in the first one's `repairs`. Raises MidiError where nothing can be read.
     """
-    data, own_name = load_bytes(source)
+    data, own_name = load_bytes(source, limits)
     with named_errors("" if name else own_name):
-        return _READERS[_format_of(data, name or own_name)](data)
+        kind = _format_of(data, name or own_name)
+        if kind == "abc":
+            return _read_book(data, limits, read)
+        if kind == "midi":
+            open_container(data, limits)
+        return [read(kind, data, limits)]
 
 
 def _format_of(data: bytes, name: str) -> str:
@@ -130,23 +152,20 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:120]
 
 
-def _through_music21(kind: str, parse: Callable[[], Stream]) -> Song:
+def _through_music21(kind: str, data: bytes, limits: Limits) -> Song:
     """Parse a score and play it as a song; what music21 warned of is among its `repairs`."""
     with _told_in_words(kind) as said:
-        song = song_from_music21(parse())
+        song = song_from_music21(_PARSERS[kind](data), limits)
     if not said:
         return song
     more = f" (and {count_of(len(said) - 1, 'more warning')})" if len(said) > 1 else ""
     return replace(song, repairs=(*song.repairs, f"music21 says: {said[0]}{more}"))
 
 
-def _read_musicxml(data: bytes) -> list[Song]:
-    return [_through_music21("musicxml", lambda: _parse_musicxml(_uncompressed(data)))]
-
-
 def _parse_musicxml(data: bytes) -> Stream:
     from music21.musicxml.xmlToM21 import MusicXMLImporter
 
+    data = _uncompressed(data)
     if any("<!ENTITY".encode(encoding) in data for encoding in ("ascii", "utf-16-le", "utf-16-be")):
         raise MidiError("MusicXML declares no entities, but this file does; export it again")
     root = ElementTree.fromstring(data)
@@ -186,25 +205,25 @@ def _root_file(archive: zipfile.ZipFile) -> str:
     return score
 
 
-def _read_humdrum(data: bytes) -> list[Song]:
-    return [_through_music21("humdrum", lambda: _parse_humdrum(_text(data)))]
-
-
-def _parse_humdrum(text: str) -> Stream:
+def _parse_humdrum(data: bytes) -> Stream:
     from music21.humdrum.spineParser import HumdrumDataCollection
 
-    collection = HumdrumDataCollection(text)
+    collection = HumdrumDataCollection(_text(data))
     collection.parse()
     return collection.stream
 
 
-def _read_abc(data: bytes) -> list[Song]:
+def _read_book(data: bytes, limits: Limits, read: PieceReader) -> list[Song]:
     songs: list[Song] = []
     failed: list[str] = []
     tunes = _tunes(_text(data))
+    if len(tunes) > MAX_TUNES:
+        raise MidiError(f"a tune book may hold at most {MAX_TUNES:,} tunes, got {len(tunes):,}; split it")
     for tune in tunes:
         try:
-            songs.append(_through_music21("abc", partial(_parse_abc, tune)))
+            songs.append(read("abc", tune.encode("utf-8", "replace"), limits))
+        except BrokenOffError:
+            raise  # a book of such tunes would take as many times as long
         except MidiError as error:
             failed.append(str(error))
     if not songs:
@@ -215,9 +234,11 @@ def _read_abc(data: bytes) -> list[Song]:
     return songs
 
 
-def _parse_abc(tune: str) -> Stream:
+def _parse_abc(data: bytes) -> Stream:
     """As music21's abcToStreamScore, but without drawing beams, which takes it more than half of its time."""
     from music21 import abcFormat, metadata, stream
+
+    (tune,) = _tunes(_text(data))[-1:]
 
     class Unbeamed(stream.Part):
         def makeBeams(self, **_: object) -> None:
@@ -249,13 +270,8 @@ def _text(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 
-def _read_midi(data: bytes) -> list[Song]:
-    return [read_midi(data)]
-
-
-_READERS: dict[str, Callable[[bytes], list[Song]]] = {
-    "midi": _read_midi,
-    "musicxml": _read_musicxml,
-    "abc": _read_abc,
-    "humdrum": _read_humdrum,
+_PARSERS: dict[str, Callable[[bytes], Stream]] = {
+    "musicxml": _parse_musicxml,
+    "abc": _parse_abc,
+    "humdrum": _parse_humdrum,
 }

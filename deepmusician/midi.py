@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from deepmusician.errors import MidiError
+from deepmusician.limits import DEFAULTS, Limits
 from deepmusician.midi_bytes import (
     DRUM_CHANNEL,
     Container,
@@ -39,31 +40,29 @@ from deepmusician.midi_events import (
 from deepmusician.midi_maps import MICROSECONDS_A_MINUTE, SLOWEST_BPM, read_maps, write_maps, write_meta
 from deepmusician.midi_notes import Paired, Part, pair_notes
 from deepmusician.midi_scan import scan
-from deepmusician.notes import NOTE, Song, Track
-
-MAX_BEATS = 20_000
-MAX_HOURS = 2
+from deepmusician.notes import NOTE, Song, Touched, Track
 
 
-def read_midi(source: str | Path | bytes, name: str = "") -> Song:
+def read_midi(source: str | Path | bytes, name: str = "", limits: Limits = DEFAULTS) -> Song:
     """Read a Standard MIDI File (.mid .midi .kar .rmi) of any format from a path or from bytes.
 
-    Raises MidiError if it is not MIDI, holds no notes, or is beyond MAX_BYTES, MAX_TRACKS, MAX_NOTES, MAX_BEATS or
-    MAX_HOURS. The message begins with the file's name, unless the caller has a `name` for it and shows that itself.
+    Raises MidiError if it is not MIDI, holds no notes, or is beyond a limit. The message begins with the file's
+    name, unless the caller has a `name` for it and shows that itself.
     """
-    data, own_name = load_bytes(source)
+    data, own_name = load_bytes(source, limits)
     with named_errors("" if name else own_name):
-        return _read(data)
+        return _read(data, limits)
 
 
-def _read(data: bytes) -> Song:
-    container = open_container(data)
+def _read(data: bytes, limits: Limits) -> Song:
+    container = open_container(data, limits)
     events = scan(container)
     repairs = [*container.repairs, *events.repairs]
+    moved = np.zeros(len(container.chunks), bool)
     if container.format == 2 and len(container.chunks) > 1:
-        _lay_in_a_row(events)
+        moved = _lay_in_a_row(events)
         repairs.append(f"its {len(container.chunks)} patterns (format 2) are laid one after another")
-    paired = pair_notes(events)
+    paired = pair_notes(events, limits)
     if not len(paired.start):
         raise MidiError("the file holds no notes; choose one with music in it")
     parts = sorted({*paired.parts, *_resting(events, paired.parts)})
@@ -78,27 +77,37 @@ def _read(data: bytes) -> Song:
         _tracks(events, parts, notes, container.format),
         _names(events).get(0, ""),
         (*repairs, *paired.repairs, *map_repairs),
+        _touched(events, paired, moved),
     )
-    check_length(song)
+    check_length(song, limits)
     return song
 
 
-def check_length(song: Song) -> None:
-    """Raise MidiError if a song is longer than MAX_BEATS or MAX_HOURS."""
-    if song.beats > MAX_BEATS:
-        raise MidiError(f"a song may last at most {MAX_BEATS:,} beats, got {song.beats:,.0f}; split it into pieces")
-    if song.seconds > 3600 * MAX_HOURS:
-        hours = song.seconds / 3600
-        raise MidiError(f"a song may last at most {MAX_HOURS} hours, got {hours:,.1f}; check its tempo, or split it")
+def _touched(events: Events, paired: Paired, moved: np.ndarray) -> Touched:
+    """What scanning, pairing and laying patterns in a row (`moved`, by track of the file) did to notes."""
+    whole = Touched(*map(sum, zip(events.touched, paired.touched, strict=True)))
+    tracks = np.array([track for track, _ in paired.parts], np.int64)[paired.part]
+    elsewhere = int(moved[tracks].sum())
+    return whole._replace(moved=whole.moved + elsewhere)
 
 
-def _lay_in_a_row(events: Events) -> None:
-    """Let each track begin where the one before it ends, in place."""
+def check_length(song: Song, limits: Limits = DEFAULTS) -> None:
+    """Raise MidiError if a song is longer than the limits of beats and hours allow."""
+    if song.beats > limits.beats:
+        raise MidiError(f"a song may last at most {limits.beats:,} beats, got {song.beats:,.0f}; split it into pieces")
+    if song.seconds > 3600 * limits.hours:
+        hours = f"at most {limits.hours:g} hours, got {song.seconds / 3600:,.1f}"
+        raise MidiError(f"a song may last {hours}; check its tempo, or split it")
+
+
+def _lay_in_a_row(events: Events) -> np.ndarray:
+    """Let each track begin where the one before it ends, in place; return which tracks that moved."""
     starts = np.concatenate([[0], np.cumsum(events.ends)]).tolist()
     events.tick = events.tick + np.repeat(starts[:-1], np.diff(events.bounds))
     events.programs = [p._replace(tick=p.tick + starts[p.track]) for p in events.programs]
     events.metas = [m._replace(tick=m.tick + starts[m.track]) for m in events.metas]
     events.ends = starts[1:]
+    return np.array(starts[:-1]) > 0
 
 
 # --- notes and tracks ---------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ Source: The Complete MIDI 1.0 Detailed Specification, Standard MIDI Files 1.0 (R
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -22,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepmusician.errors import MidiError
+from deepmusician.limits import DEFAULTS, Limits
 
-MAX_BYTES = 8_000_000
-MAX_TRACKS = 256
+MAX_RIFF_CHUNKS = 1000  # looked through for the one that holds MIDI
 MAX_TEXT = 200  # characters kept of a name
 DRUM_CHANNEL = 9  # counted from 0: what musicians call channel 10
 
@@ -66,19 +67,25 @@ def count_of(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def load_bytes(source: str | Path | bytes, max_bytes: int = MAX_BYTES) -> tuple[bytes, str]:
-    """Content and file name ("" for bytes) of a path or of the bytes given. Raises MidiError above max_bytes, too."""
+def load_bytes(source: str | Path | bytes, limits: Limits = DEFAULTS) -> tuple[bytes, str]:
+    """Content and file name ("" for bytes) of a path or of the bytes given. Raises MidiError for too large a file."""
     if isinstance(source, bytes | bytearray | memoryview):
+        _check_size(len(source), limits)
         return bytes(source), ""
     path = Path(source)
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            limit = f"at most {max_bytes:,} bytes, got {size:,}"
-            raise MidiError(f"{path.name}: a file may have {limit}; split it into pieces")
-        return path.read_bytes(), path.name
+        with named_errors(path.name), path.open("rb") as file:
+            _check_size(os.fstat(file.fileno()).st_size, limits)
+            data = file.read(limits.file_bytes + 1)  # a device, or a file that grows, tells no size
+            _check_size(len(data), limits)
+        return data, path.name
     except OSError as error:
         raise MidiError(f"{path} cannot be read: {error.strerror}; check the path") from error
+
+
+def _check_size(size: int, limits: Limits) -> None:
+    if size > limits.file_bytes:
+        raise MidiError(f"a file may have at most {limits.file_bytes:,} bytes, got {size:,}; split it into pieces")
 
 
 @contextmanager
@@ -87,16 +94,17 @@ def named_errors(label: str) -> Iterator[None]:
     try:
         yield
     except MidiError as error:
-        raise (MidiError(f"{label}: {error}") if label else error) from error
+        if label:
+            error.args = (f"{label}: {error}", *error.args[1:])
+        raise
 
 
-def open_container(data: bytes) -> Container:
+def open_container(data: bytes, limits: Limits = DEFAULTS) -> Container:
     """Find the header and the tracks. Raises MidiError if `data` is not a readable Standard MIDI File."""
-    if len(data) > MAX_BYTES:
-        raise MidiError(f"a file may have at most {MAX_BYTES:,} bytes, got {len(data):,}; split it into pieces")
+    _check_size(len(data), limits)
     data, repairs = _unwrap(data)
     format_, ticks, scale, bpm, start, header_repairs = _read_header(data)
-    chunks, chunk_repairs = _find_tracks(data, start)
+    chunks, chunk_repairs = _find_tracks(data, start, limits.tracks)
     promised = struct.unpack_from(">H", data, 10)[0]
     repairs += header_repairs + chunk_repairs
     if len(chunks) < promised:
@@ -117,7 +125,9 @@ def _unwrap(data: bytes) -> tuple[bytes, list[str]]:
 def _riff_payload(data: bytes) -> int:
     """Where the MIDI file begins inside a RIFF RMID file; -1 if there is none."""
     at = 12
-    while data[8:12] == b"RMID" and at + 8 <= len(data):
+    for _ in range(MAX_RIFF_CHUNKS if data[8:12] == b"RMID" else 0):
+        if at + 8 > len(data):
+            break
         if data[at : at + 4] == b"data" and data[at + 8 : at + 12] == b"MThd":
             return at + 8
         size = struct.unpack_from("<I", data, at + 4)[0]
@@ -161,9 +171,10 @@ def _read_division(division: int) -> tuple[int, int, float | None]:
     return (30 if frames == 29 else frames) * ticks, 2, 120.0 * drop
 
 
-def _find_tracks(data: bytes, at: int) -> tuple[list[tuple[int, int]], list[str]]:
-    """Byte spans of the events of each MTrk chunk from byte `at` on."""
-    chunks, wrong = [], 0
+def _find_tracks(data: bytes, at: int, most: int) -> tuple[list[tuple[int, int]], list[str]]:
+    """Byte spans of the events of each MTrk chunk from byte `at` on, and what was wrong with them."""
+    chunks: list[tuple[int, int]] = []
+    wrong = skipped = headers = 0
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], struct.unpack_from(">I", data, at + 4)[0]
         start, end = at + 8, at + 8 + size
@@ -172,14 +183,23 @@ def _find_tracks(data: bytes, at: int) -> tuple[list[tuple[int, int]], list[str]
             wrong += real_end != end
             chunks.append((start, real_end))
             end = real_end
+            if len(chunks) > most:  # counted here: more are not even looked for
+                raise MidiError(f"a file may have at most {most} tracks, this one has more; split it into pieces")
         elif not re.fullmatch(rb"[ -~]{4}", kind):
-            break  # what follows the last chunk is padding
+            end = data.find(b"MTrk", at)
+            if end < 0:
+                break  # what follows the last chunk is padding
+            skipped += end - at
+        headers += kind == b"MThd"
         at = end
     if not chunks:
         raise MidiError("a MIDI file needs at least one track, this one has none; the file is damaged, export it again")
-    if len(chunks) > MAX_TRACKS:
-        raise MidiError(f"a file may have at most {MAX_TRACKS} tracks, got {len(chunks)}; split it into pieces")
-    return chunks, [f"{count_of(wrong, 'track')} of a wrong declared length measured anew"] if wrong else []
+    repairs = [f"{count_of(wrong, 'track')} of a wrong declared length measured anew"] if wrong else []
+    if skipped:
+        repairs.append(f"{count_of(skipped, 'byte')} between its tracks skipped")
+    if headers:
+        repairs.append("a second MIDI file stands in this one; its tracks are read as further tracks")
+    return chunks, repairs
 
 
 def _track_end(data: bytes, start: int, end: int) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 
 from deepmusician.errors import MidiError
 from deepmusician.midi_bytes import Container, count_of, read_number
+from deepmusician.notes import UNTOUCHED, Touched
 
 TRACK_NAME, PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x03, 0x21, 0x2F, 0x51, 0x58, 0x59
 WANTED_METAS = frozenset((TRACK_NAME, PORT, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE))
@@ -38,8 +39,10 @@ _MENDED = {
     "undefined": ("event", "{} of a kind that has no place in a file skipped"),
     "orphan": ("byte", "{} belonging to no event skipped"),
     "after": ("byte", "{} after a track's end mark ignored"),
+    "late": ("note", "{} among them left out"),
     "open": ("track", "{} without an end mark read to the last event"),
     "cut": ("track", "{} cut off in the middle of an event read up to there"),
+    "unread": ("byte", "{} of such an event not read"),
 }
 
 
@@ -79,6 +82,7 @@ class Events:
     programs: list[Program] = field(default_factory=list)
     metas: list[Meta] = field(default_factory=list)
     repairs: list[str] = field(default_factory=list)
+    touched: Touched = UNTOUCHED
 
     @property
     def track(self) -> np.ndarray:
@@ -117,14 +121,16 @@ def scan(container: Container) -> Events:
     repairs = [
         sentence.format(count_of(mended[what], thing)) for what, (thing, sentence) in _MENDED.items() if mended[what]
     ]
-    return Events(np.array(tick, np.int64), *columns, bounds, ends, programs, metas, repairs)
+    touched = Touched(dropped=mended["dropped"] + mended["late"], changed=mended["velocity"])
+    return Events(np.array(tick, np.int64), *columns, bounds, ends, programs, metas, repairs, touched)
 
 
 def _messages(data: bytes, mended: Counter[str]) -> Iterator[tuple[int, int, int, Any]]:
     """Yield (tick, status, first data byte or meta type, second data byte or body), the end mark always last."""
-    at = tick = running = 0
+    at = tick = running = began = 0
     try:
         while at < len(data):
+            began = at
             delta, at = read_number(data, at, len(data))
             tick += delta
             status = data[at] if data[at] > 0x7F else running
@@ -138,7 +144,9 @@ def _messages(data: bytes, mended: Counter[str]) -> Iterator[tuple[int, int, int
                 if at + size > len(data):
                     raise IndexError
                 if kind == END_OF_TRACK:
-                    mended["after"] += len(data) - at - size
+                    if rest := data[at + size :]:
+                        mended["after"] += len(rest)
+                        mended["late"] += _notes_in(rest)
                     yield tick, META, END_OF_TRACK, b""
                     return
                 yield tick, status, kind, data[at : at + size]
@@ -155,7 +163,15 @@ def _messages(data: bytes, mended: Counter[str]) -> Iterator[tuple[int, int, int
         mended["open"] += 1
     except IndexError:
         mended["cut"] += 1
+        mended["unread"] += len(data) - began
     yield tick, META, END_OF_TRACK, b""
+
+
+def _notes_in(rest: bytes) -> int:
+    """How many notes begin in bytes that no track should have: what leaving them out costs."""
+    ends = rest.replace(b"\xff\x2f\x00", b"\xff\x01\x00")  # end marks there end nothing more
+    events = _messages(ends, Counter())
+    return sum(event & 0xF0 == 0x90 and second > 0 for _, event, _, second in events if event < META)
 
 
 def _mend(status: int, one: int, two: int, mended: Counter[str]) -> bool:
@@ -163,6 +179,7 @@ def _mend(status: int, one: int, two: int, mended: Counter[str]) -> bool:
     kind = status & 0xF0
     if one > 0x7F and kind in (0x80, 0x90, PROGRAM_CHANGE):
         mended["program" if kind == PROGRAM_CHANGE else "pitch"] += 1
+        mended["dropped"] += kind == 0x90 and two > 0
         return False
     mended["velocity"] += kind == 0x90 and two > 0x7F
     return True

@@ -27,10 +27,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepmusician.errors import MidiError
+from deepmusician.limits import DEFAULTS, Limits
 from deepmusician.midi_bytes import count_of
 from deepmusician.midi_events import PORT, Events, Program
+from deepmusician.notes import Touched
 
-MAX_NOTES = 200_000
 ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
 
 Part = tuple[int, int]  # track of the file, channel from 0
@@ -46,7 +47,7 @@ _REPAIRS = {
 class Paired:
     """Notes in file order: `start` [N] indexes the note-on events, `end` [N] is in ticks, `part` [N] indexes `parts`.
 
-    `program` [N] is each note's instrument; `repairs` says in words what was mended.
+    `program` [N] is each note's instrument; `repairs` says in words what was mended, `touched` counts the notes.
     """
 
     start: np.ndarray
@@ -55,14 +56,15 @@ class Paired:
     program: np.ndarray
     parts: list[Part]
     repairs: list[str]
+    touched: Touched
 
 
-def pair_notes(events: Events) -> Paired:
-    """Give every note-on its end and its instrument. Raises MidiError above MAX_NOTES notes."""
+def pair_notes(events: Events, limits: Limits = DEFAULTS) -> Paired:
+    """Give every note-on its end and its instrument. Raises MidiError above the limit of notes."""
     note = np.flatnonzero(events.status < 0xA0)
     is_on = (events.status[note] > 0x8F) & (events.two[note] > 0)
-    if (total := np.count_nonzero(is_on)) > MAX_NOTES:
-        raise MidiError(f"a song may have at most {MAX_NOTES:,} notes, got {total:,}; split it into pieces")
+    if (total := np.count_nonzero(is_on)) > limits.notes:
+        raise MidiError(f"a song may have at most {limits.notes:,} notes, got {total:,}; split it into pieces")
     code = _part_code(events, note)
     has_notes = np.zeros(16 * len(events.ends), bool)
     has_notes[code[is_on]] = True
@@ -78,7 +80,8 @@ def pair_notes(events: Events) -> Paired:
     counts["short"] = _lengthen(events.tick[start], end)
     part = number[_part_code(events, start)]
     repairs = [words.format(count_of(counts[what], "note")) for what, words in _REPAIRS.items() if counts[what]]
-    return Paired(start, end, part, _programs(events, start, part, parts), parts, repairs)
+    touched = Touched(counts["doubled"], counts["endless"], counts["short"])
+    return Paired(start, end, part, _programs(events, start, part, parts), parts, repairs, touched)
 
 
 def _part_code(events: Events, index: np.ndarray) -> np.ndarray:
@@ -143,8 +146,14 @@ def _end_tangled(
             counts["doubled"] += 1  # the same key struck once, told twice
         elif i in endless:
             counts["endless"] += 1
-            end[group[i]] = min([following, *silent[bisect_right(silent, ticks[i]) :][:1]])
+            end[group[i]] = max(min([following, *_next(silent, ticks[i])]), ticks[i] + 1)
         following, struck_after = ticks[i], True
+
+
+def _next(ticks: list[int], after: int) -> list[int]:
+    """The first of `ticks` (ascending) that comes after one, in a list; an empty one where there is none."""
+    place = bisect_right(ticks, after)
+    return ticks[place : place + 1]  # never a longer slice: with as many silences as notes that takes for ever
 
 
 def _without_off(ons: list[bool]) -> set[int]:
@@ -178,30 +187,43 @@ def _lengthen(start: np.ndarray, end: np.ndarray) -> int:
 # --- instruments --------------------------------------------------------------------------------------------------
 
 
+class _Changes:
+    """The program changes of one track on one channel: event index, tick and program of each, ascending."""
+
+    def __init__(self, changes: list[Program]) -> None:
+        self.index = np.array([c.index for c in changes])
+        self.tick = np.array([c.tick for c in changes])
+        self.program = np.array([0, *(c.program for c in changes)], np.uint8)  # 0 before the first
+
+
 def _programs(events: Events, start: np.ndarray, part: np.ndarray, parts: list[Part]) -> np.ndarray:
     """Instrument of each note, uint8 [N]; 0 (piano) where the file names none."""
     programs = np.zeros(len(start), np.uint8)
     port = {m.track: m.body[0] for m in events.metas if m.kind == PORT and m.body}
-    on_channel: dict[Part, list[Program]] = {}  # by port and channel: what one synthesiser hears
+    listed: dict[Part, dict[int, list[Program]]] = {}  # by port and channel, what one synthesiser hears; by track
     for change in events.programs:
-        on_channel.setdefault((port.get(change.track, 0), change.channel), []).append(change)
+        tracks = listed.setdefault((port.get(change.track, 0), change.channel), {})
+        tracks.setdefault(change.track, []).append(change)
+    on_channel = {place: {t: _Changes(c) for t, c in tracks.items()} for place, tracks in listed.items()}
     for number, (track, channel) in enumerate(parts):
-        changes = on_channel.get((port.get(track, 0), channel), [])
+        changes = on_channel.get((port.get(track, 0), channel))
         if changes:
             mine = np.flatnonzero(part == number)
             programs[mine] = _programs_at(changes, track, start[mine], events.tick)
     return programs
 
 
-def _programs_at(changes: list[Program], track: int, start: np.ndarray, tick: np.ndarray) -> np.ndarray | int:
+def _programs_at(changes: dict[int, _Changes], track: int, start: np.ndarray, tick: np.ndarray) -> np.ndarray | int:
     """Instrument at the note-on events `start`: the track's own last change, else a neighbour's, else 0."""
-    own = [c for c in changes if c.track == track]
-    if own and own[-1].index <= start[0]:
-        return own[-1].program
-    others = {c.track for c in changes} - {track}
+    own = changes.get(track, _NONE)
+    if len(own.index) and own.index[-1] <= start[0]:
+        return int(own.program[-1])
+    others = changes.keys() - {track}
     lender = min(others, key=lambda other: (other > track, abs(other - track)), default=None)
-    lent = [c for c in changes if c.track == lender]
-    last_own = np.searchsorted([c.index for c in own], start, side="right")
-    last_lent = np.searchsorted([c.tick for c in lent], tick[start], side="right")
-    programs = np.array([0, *(c.program for c in lent)], np.uint8)[last_lent]
-    return np.where(last_own, np.array([0, *(c.program for c in own)], np.uint8)[last_own], programs)
+    lent = changes.get(lender, _NONE)
+    last_own = np.searchsorted(own.index, start, side="right")
+    last_lent = np.searchsorted(lent.tick, tick[start], side="right")
+    return np.where(last_own, own.program[last_own], lent.program[last_lent])
+
+
+_NONE = _Changes([])

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deepmusician.errors import MidiError
+from deepmusician.limits import DEFAULTS, Limits
 from deepmusician.midi import check_length
 from deepmusician.midi_bytes import DRUM_CHANNEL, MAX_TEXT, count_of
-from deepmusician.midi_notes import MAX_NOTES
 from deepmusician.notation_maps import (
     Events,
     Grid,
@@ -37,7 +37,7 @@ from deepmusician.notation_maps import (
     read_tempos,
     value_at,
 )
-from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Track
+from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track
 from deepmusician.repeats import playing_order
 
 if TYPE_CHECKING:
@@ -79,12 +79,14 @@ class Row(NamedTuple):
     tie: str  # "start", "continue", "stop" or ""
 
 
-def song_from_music21(score: Stream) -> Song:
+def song_from_music21(score: Stream, limits: Limits = DEFAULTS) -> Song:
     """Play a music21 score (or part, or any stream of notes) as a Song. The score is left as it is.
 
-    Raises MidiError if it holds no notes, or is beyond the limits of midi.
+    Raises MidiError if it holds no notes, or is beyond a limit.
     """
     parts = _parts(score)
+    if len(parts) > limits.tracks:
+        raise MidiError(f"a score may have at most {limits.tracks} parts, got {len(parts)}; split it into pieces")
     if any(part.atSoundingPitch is False for part in (score, *parts)):
         score = score.toSoundingPitch()
         parts = _parts(score)
@@ -95,12 +97,16 @@ def song_from_music21(score: Stream) -> Song:
     repairs = [words.format(count_of(counts[w], thing)) for w, (thing, words) in _REPAIRS.items() if counts[w]]
     rows, maps, repair = _play(score, parts, rows)
     rows = _join_ties(rows)
-    if len(rows) > MAX_NOTES:
-        raise MidiError(f"a song may have at most {MAX_NOTES:,} notes, got {len(rows):,}; split it into pieces")
+    if len(rows) > limits.notes:
+        raise MidiError(f"a song may have at most {limits.notes:,} notes, got {len(rows):,}; split it into pieces")
     tracks = tuple(_track(part, rows, i) for i, part in enumerate(parts))
     repairs += [repair] if repair else []
-    song = _song(rows, maps, tracks=tracks, title=_title(score), repairs=tuple(repairs))
-    check_length(song)
+    ticks, rounded = _ticks(rows, maps)
+    if rounded:
+        repairs.append(f"moved {count_of(rounded, 'note')} to the nearest of {ticks:,} ticks a beat")
+    touched = Touched(dropped=counts["grace"] + counts["range"], moved=rounded)
+    song = _song(rows, maps, ticks, tracks=tracks, title=_title(score), repairs=tuple(repairs), touched=touched)
+    check_length(song, limits)
     return song
 
 
@@ -207,13 +213,21 @@ def _join_ties(rows: list[Row]) -> list[Row]:
 # --- the song -----------------------------------------------------------------------------------------------------
 
 
-def _song(rows: list[Row], maps: list[Events], **fields: Any) -> Song:
-    """Count all times in ticks and build the song; `maps` are tempos, meters and keys."""
+def _ticks(rows: list[Row], maps: list[Events]) -> tuple[int, int]:
+    """Ticks a beat that hold all times, and how many notes lie between them where no MIDI division does."""
     times = {time.denominator for row in rows for time in (row.onset, row.duration)}
     times |= {beat.denominator for events in maps for beat, _ in events}
-    ticks = lcm(TICKS, *times)
-    if ticks > 32767:
-        ticks = MOST_TICKS
+    ticks = TICKS
+    for denominator in times:
+        ticks = lcm(ticks, denominator)
+        if ticks > 32767:  # looked at each time: of thousands it would grow to thousands of digits
+            between = [any(MOST_TICKS % time.denominator for time in (row.onset, row.duration)) for row in rows]
+            return MOST_TICKS, sum(between)
+    return ticks, 0
+
+
+def _song(rows: list[Row], maps: list[Events], ticks: int, **fields: Any) -> Song:
+    """Count all times in ticks and build the song; `maps` are tempos, meters and keys."""
 
     def beats(time: Fraction, least: int = 0) -> float:
         return max(round(time * ticks), least) / ticks

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,18 @@ DEFAULT_BPM = 120.0  # what MIDI assumes where a file names no tempo
 DEFAULT_METER = (4, 4)
 
 
+class Touched(NamedTuple):
+    """How many notes reading could not take as they stand in the file; what was done to them."""
+
+    dropped: int = 0  # in the file, not in the song
+    closed: int = 0  # begun and never ended: an end was given to them
+    moved: int = 0  # begin or end elsewhere than the file says
+    changed: int = 0  # of another velocity than the file says
+
+
+UNTOUCHED = Touched()
+
+
 @dataclass(frozen=True)
 class Track:
     """One part of a song, as its file names it."""
@@ -51,7 +64,8 @@ def _events(rows: Iterable[tuple], dtype: np.dtype) -> np.ndarray:
 class Song:
     """Notes [N] of NOTE sorted by onset, then pitch, with the maps that give them time and meaning.
 
-    `tempos` and `meters` start at beat 0; `keys` may be empty. `repairs` tells, in words, what a reader mended.
+    `tempos` and `meters` start at beat 0; `keys` may be empty. `repairs` tells, in words, what a reader mended,
+    and `touched` how many notes that cost or changed.
     """
 
     notes: np.ndarray
@@ -62,6 +76,7 @@ class Song:
     tracks: tuple[Track, ...] = (Track(),)
     title: str = ""
     repairs: tuple[str, ...] = ()
+    touched: Touched = UNTOUCHED
 
     def __post_init__(self) -> None:
         if self.ticks_per_beat < 1:

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from deepmusician.errors import LibraryError, MidiError
-from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Track
+from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track
 
 NOTES_FILE, CATALOGUE_FILE = "notes.npy", "catalogue.json"
 _FORM = 1  # raise it when the form changes: older data sets are then refused with a word
@@ -125,6 +125,7 @@ def _record(entry: Entry, offset: int) -> dict:
         "tracks": [[track.name, int(track.program), bool(track.drum)] for track in song.tracks],
         "title": song.title,
         "repairs": song.repairs,
+        "touched": song.touched,
     }
 
 
@@ -146,6 +147,7 @@ def _song(record: dict, notes: np.ndarray) -> Song:
         tracks=tuple(Track(*track) for track in record["tracks"]),
         title=record["title"],
         repairs=tuple(record["repairs"]),
+        touched=Touched(*record.get("touched", ())),  # data sets kept before it was counted have none
     )
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmusician import library
 from deepmusician.errors import LibraryError
 from deepmusician.library import (
     DataSet,
@@ -178,7 +177,7 @@ def test_same_name_twice_in_a_zip_is_two_songs():
 
 
 def test_zip_of_too_many_files_is_refused_as_one(monkeypatch):
-    monkeypatch.setattr(library, "MAX_ZIP_FILES", 2)
+    monkeypatch.setenv("DEEPMUSICIAN_MAX_ZIP_FILES", "2")
     (entry,) = read_uploads([("z.zip", zipped([(f"{i}.mid", midi()) for i in range(3)]))]).entries
     assert (entry.name, entry.status) == ("z.zip", "refused")
     assert "holds 3 files, at most 2" in entry.reason
@@ -190,7 +189,7 @@ def test_the_default_limit_is_a_thousand_files():
 
 
 def test_bomb_is_stopped_while_it_inflates(monkeypatch):
-    monkeypatch.setattr(library, "MAX_ZIP_BYTES", 1_000_000)
+    monkeypatch.setenv("DEEPMUSICIAN_MAX_ZIP_MB", "1")
     bomb = zipped([("first.mid", midi()), ("bomb.mid", bytes(50_000_000)), ("last.mid", midi())])
     data = read_uploads([("z.zip", bomb)])
     assert table(data) == [("first.mid", "kept"), ("bomb.mid", "refused"), ("last.mid", "refused")]
@@ -198,7 +197,7 @@ def test_bomb_is_stopped_while_it_inflates(monkeypatch):
 
 
 def test_header_that_understates_its_size_does_not_help_a_bomb(monkeypatch):
-    monkeypatch.setattr(library, "MAX_ZIP_BYTES", 1_000_000)
+    monkeypatch.setenv("DEEPMUSICIAN_MAX_ZIP_MB", "1")
     bomb = bytearray(zipped([("bomb.mid", bytes(5_000_000))]))
     for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):  # uncompressed size, both headers
         struct.pack_into("<I", bomb, bomb.index(signature) + offset, 10)
@@ -350,7 +349,7 @@ def test_enormous_file_is_refused_unread(tmp_path):
     with (tmp_path / "huge.mid").open("wb") as file:
         file.truncate(200_000_000)  # sparse: takes no disk
     (tmp_path / "a.mid").write_bytes(midi())
-    assert "larger than 100 MB" in read_source(tmp_path).entries[1].reason
+    assert "at most 8,000,000 bytes, got 200,000,000" in read_source(tmp_path).entries[1].reason
 
 
 def test_unknown_source_suggests_a_close_corpus():

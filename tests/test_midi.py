@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from midi_hex import C4, midi_file, rows
 
-from deepmusician import midi_notes
 from deepmusician.errors import MidiError
+from deepmusician.limits import Limits
 from deepmusician.midi import read_midi, write_midi
 from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Track
 
@@ -204,16 +204,17 @@ def test_a_note_beyond_two_to_the_31_ticks_is_refused_not_wrapped():
         read_midi(midi_file("ff ff ff 7f 90 3c 40 \n" + "ff ff ff 7f b0 07 40 \n" * 8 + "00 80 3c 00"))
 
 
-def test_more_notes_than_the_limit_are_refused(monkeypatch):
-    monkeypatch.setattr(midi_notes, "MAX_NOTES", 2)
+def test_more_notes_than_the_limit_are_refused():
     with pytest.raises(MidiError, match="at most 2 notes, got 3; split"):
-        read_midi(midi_file(f"{C4} \n {C4} \n {C4}"))
+        read_midi(midi_file(f"{C4} \n {C4} \n {C4}"), limits=Limits(notes=2))
 
 
 def test_a_song_longer_than_two_hours_is_refused():
     slow = "00 ff 51 03 ff ff ff  # 16.8 seconds a beat"
+    data = midi_file(f"{slow} \n 00 90 3c 40 \n bb f4 00 80 3c 00  # 2045 beats")
     with pytest.raises(MidiError, match=r"at most 2 hours, got 9\.5"):
-        read_midi(midi_file(f"{slow} \n 00 90 3c 40 \n bb f4 00 80 3c 00  # 2045 beats"))
+        read_midi(data)
+    assert len(read_midi(data, limits=Limits(hours=10))) == 1
 
 
 def test_a_path_is_read_and_named_in_errors(tmp_path):

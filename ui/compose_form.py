@@ -69,7 +69,7 @@ def choose_piece(label: str, sources: tuple[str, ...]) -> Song | None:
 
 
 def _read(content: bytes, name: str) -> Song:
-    from deepmusician.formats import read_song
+    from deepmusician.reading import read_song
 
     return read_song(content, name)
 

@@ -1,0 +1,133 @@
+"""The sandbox: whatever a worker does, who asked is told in time, and the next request is answered."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deepmusician.sandbox import Fault, Pool, Refused, Worker
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    pool = Pool("naughty_worker", memory_mb=256, size=1)
+    yield pool
+    pool.close()
+
+
+def ask(pool, do, data=b"", seconds=20.0, most=1000, **more):
+    return pool.ask({"do": do, **more}, data, seconds, most)
+
+
+def is_well(pool):
+    return ask(pool, "echo", say="well")[0]["said"] == "well"
+
+
+def test_what_is_asked_is_answered_with_the_data_sent_along_by_one_process(pool):
+    answer, sent = ask(pool, "echo", b"abc", say="ünïcode")
+    assert (answer["said"], bytes(sent)) == ("ünïcode", b"abc")
+    assert ask(pool, "echo", say="again")[0]["pid"] == answer["pid"]
+    assert 1 < pool.peak_mb < 256
+
+
+def test_one_that_hangs_is_killed_in_time_and_replaced(pool):
+    before = ask(pool, "echo", say="")[0]["pid"]
+    started = time.monotonic()
+    with pytest.raises(Fault, match="time"):
+        ask(pool, "hang", seconds=0.3)
+    assert time.monotonic() - started < 5
+    assert not Path(f"/proc/{before}").exists()
+    assert is_well(pool)
+
+
+@pytest.mark.parametrize(
+    ("do", "kind", "words"),
+    [
+        ("fill", "memory", "^memory"),
+        ("fall", "crash", "-11"),
+        ("fail", "crash", "RuntimeError: no idea"),
+        ("flood", "crash", "more than it may"),
+        ("babble", "crash", "no JSON"),
+    ],
+)
+def test_one_that_breaks_down_is_told_by_its_kind_and_replaced(pool, do, kind, words):
+    with pytest.raises(Fault, match=words) as caught:
+        ask(pool, do)
+    assert caught.value.kind == kind
+    assert is_well(pool)
+
+
+def test_a_sentence_of_refusal_comes_back_and_the_worker_lives(pool):
+    before = ask(pool, "echo", say="")[0]["pid"]
+    with pytest.raises(Refused, match=r"^it holds no notes$"):
+        ask(pool, "refuse")
+    assert ask(pool, "echo", say="")[0]["pid"] == before
+
+
+def test_one_worn_out_by_other_work_has_not_the_last_word(pool):
+    first = ask(pool, "wear")[0]["pid"]
+    assert ask(pool, "wear")[0]["pid"] != first
+
+
+def test_one_that_died_while_idle_is_replaced(pool):
+    os.kill(ask(pool, "echo", say="")[0]["pid"], signal.SIGKILL)
+    assert is_well(pool)
+
+
+def test_what_a_library_prints_or_asks_does_not_disturb(pool):
+    assert "peak_mb" in ask(pool, "chatter")[0]
+
+
+def test_it_sees_no_secrets_and_imports_nothing_from_the_folder_one_stands_in(pool, tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('taken over')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("API_KEY", "secret")
+    answer, _ = ask(pool, "look")
+    assert "site-packages" in answer["numpy"]
+    assert "API_KEY" not in answer["environment"]
+    assert answer["environment"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_it_cannot_fill_the_disk(pool, tmp_path):
+    with pytest.raises(Fault, match="File too large"):
+        ask(pool, "write", path=str(tmp_path / "big"))
+    assert (tmp_path / "big").stat().st_size <= 1_000_000
+
+
+def test_one_that_cannot_start_says_why():
+    worker = Worker("no_such_module", 256)
+    with pytest.raises(Fault, match="No module named no_such_module"):
+        worker.ask({}, b"", 5, 0)
+
+
+def test_computing_beyond_its_seconds_ends_even_a_worker_nobody_waits_for():
+    code = "from deepmusician.sandbox import _limit_cpu; _limit_cpu(0.1)\nwhile True: pass"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -signal.SIGXCPU
+
+
+def test_it_ends_with_who_asked(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
+    code = (
+        "import os; from deepmusician.sandbox import Worker; w = Worker('naughty_worker', 256)\n"
+        "print(w.ask({'do': 'echo', 'say': ''}, b'', 20, 0)[0]['pid'], flush=True); os._exit(1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _runs(int(done.stdout)):
+        time.sleep(0.05)
+    assert not _runs(int(done.stdout))
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
