@@ -7,21 +7,28 @@ version. A checkpoint is written beside its final place and renamed into it, so 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from deepmusician import __version__
 from deepmusician.errors import CheckpointError
-from deepmusician.workspace import workspace
+from deepmusician.workspace import run_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    Specs = dict[str, tuple[str, tuple[int, ...]]]  # of each tensor: its type as safetensors names it, and its shape
+
 WEIGHTS, CARD = "model.safetensors", "card.json"
 PRIMES = "primes"  # uint8 [K, n, 11]: openings of held-out pieces, to guide composing with
 BUNDLED = Path(__file__).resolve().parent.parent / "checkpoints"
+LONGEST_HEADER = 4_000_000  # bytes; a model of ours needs a few thousand
+LARGEST_PRIMES = 2**24  # bytes
+MILESTONES = "milestones"  # of a run: the models of chosen epochs
+WHICH = ("chosen", "best", "last")  # the model of a run: the one chosen by ear, else by validation, else the last
 
 
 def bundled() -> list[Path]:
@@ -30,18 +37,42 @@ def bundled() -> list[Path]:
 
 
 def find(source: str | Path) -> Path:
-    """The checkpoint folder meant by a path, a run's folder or name, or a bundled checkpoint's name."""
-    places = [Path(source), workspace() / "runs" / str(source), BUNDLED / str(source)]
+    """The checkpoint folder meant by a path, a run's folder or name, RUN@EPOCH, or a bundled checkpoint's name."""
+    places = [Path(source), BUNDLED / str(source)]
+    if _is_name(source):
+        places.insert(1, run_folder(str(source)))
     for place in places:
-        for folder in (place, place / "checkpoints" / "best", place / "checkpoints" / "last"):
+        for folder in (place, *(place / "checkpoints" / which for which in WHICH)):
             if (folder / CARD).is_file():
                 return folder
-    known = ", ".join(path.name for path in bundled()) or "none"
-    if any(p.is_dir() for p in places[:2]):
+    if "@" in str(source):
+        return _find_epoch(str(source))
+    if any(p.is_dir() for p in places[:-1]):
         raise CheckpointError(f"{source} holds no checkpoint yet; train for an epoch first")
+    known = ", ".join(path.name for path in bundled()) or "none"
     raise CheckpointError(
         f"no checkpoint or run called {source}; give a run's name, a folder, or a bundled one ({known})"
     )
+
+
+def _find_epoch(source: str) -> Path:
+    """The model that a run kept of one epoch, by RUN@EPOCH."""
+    name, _, epoch = source.rpartition("@")
+    folder = (run_folder(name) if _is_name(name) else Path(name)) / MILESTONES
+    if epoch.isascii() and epoch.isdigit() and (folder / milestone(int(epoch)) / CARD).is_file():
+        return folder / milestone(int(epoch))
+    kept = ", ".join(str(int(p.parent.name[6:])) for p in sorted(folder.glob(f"epoch-*/{CARD}"))) or "none"
+    raise CheckpointError(f"{source} is no model that was kept; of {name} there are the epochs: {kept}")
+
+
+def milestone(epoch: int) -> str:
+    """The name of the folder and of the sample of an epoch; they sort as their epochs do."""
+    return f"epoch-{epoch:04d}"
+
+
+def _is_name(source: str | Path) -> bool:
+    """Whether this may be a run's name rather than a path."""
+    return isinstance(source, str) and Path(source).name == source
 
 
 def read_card(source: str | Path) -> dict[str, Any]:
@@ -87,13 +118,19 @@ def load(source: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """The model, ready to compose, and its card. Raises CheckpointError where file and description do not fit."""
     from deepmusician.models.registry import build, modern_names
 
-    card = read_card(source)
-    tensors = read_tensors(find(source) / WEIGHTS)
+    card, path = read_card(source), find(source) / WEIGHTS
+    try:
+        with path.open("rb") as file:
+            check_fit(card, tensor_specs(file))
+    except OSError as error:
+        raise _unreadable(path.name, error) from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    tensors = read_tensors(path)
     tensors.pop(PRIMES, None)
-    tensors = modern_names(tensors)
     model = build(card["model"])
-    _match(model.state_dict(), tensors)
-    model.load_state_dict(tensors)
+    check_finite(tensors)
+    model.load_state_dict(modern_names(tensors))
     return model.eval(), card
 
 
@@ -110,18 +147,52 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors ({error}); it is damaged or incomplete") from None
+        raise _unreadable(str(path), error) from None
 
 
-def _match(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    """Compare names, shapes and finiteness before anything is copied."""
+def _unreadable(name: str, error: object) -> CheckpointError:
+    return CheckpointError(f"{name} cannot be read as safetensors ({error}); it is damaged or incomplete")
+
+
+def tensor_specs(file: BinaryIO) -> Specs:
+    """The names, types and shapes in a safetensors file, by its header alone. Raises CheckpointError."""
+    try:
+        size = int.from_bytes(file.read(8), "little")
+        if size > LONGEST_HEADER:
+            raise ValueError(f"its header would take {size} bytes")
+        header = json.loads(file.read(size))
+        header.pop("__metadata__", None)
+        return {name: (str(t["dtype"]), tuple(map(int, t["shape"]))) for name, t in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(WEIGHTS, error) from None
+
+
+def check_fit(card: dict[str, Any], found: Specs) -> None:
+    """Compare a file's tensors with the card's model before memory is given to either. Raises CheckpointError."""
+    import torch
+
+    from deepmusician.models.registry import build, modern_names
+
+    with torch.device("meta"):  # shapes without memory
+        wanted = build(card["model"]).state_dict()
+    found = modern_names(found)
+    primes = found.pop(PRIMES, None)
+    if primes and (primes[0] != "U8" or len(primes[1]) != 3 or math.prod(primes[1]) > LARGEST_PRIMES):
+        raise CheckpointError(f"the openings to compose from must be at most {LARGEST_PRIMES} bytes, got {primes}")
     odd = sorted(set(wanted) ^ set(found))
     if odd:
         raise CheckpointError(f"the weights do not fit the card: {odd[0]!r} is on one side only")
-    for name, tensor in found.items():
-        if tensor.shape != wanted[name].shape:
-            have, need = list(tensor.shape), list(wanted[name].shape)
+    for name, (kind, shape) in found.items():
+        have, need = list(shape), list(wanted[name].shape)
+        if have != need:
             raise CheckpointError(f"the weights do not fit the card: {name} is {have}, should be {need}")
+        if kind != "F32":
+            raise CheckpointError(f"the weights must be 32-bit numbers (F32), got {kind} for {name}")
+
+
+def check_finite(tensors: dict[str, Tensor]) -> None:
+    """Raises CheckpointError where a weight is no number."""
+    for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(
                 f"{name} holds values that are no numbers; the training diverged or the file is damaged"

@@ -179,6 +179,16 @@ class TrainOptions:
     valid_fraction: float = option(
         0.1, "share of the songs held out to judge the model", low=0.01, high=0.5, group="training"
     )
+    milestones: str = option(
+        "doubling",
+        "epochs whose model is kept to be heard and chosen: doubling (0, 1, 2, 4 …), all, none, or a list: 0,5,20",
+        group="training",
+    )
+    start_from: str | None = option(
+        None,
+        "the model whose weights it begins with: a run, RUN@EPOCH, a bundled one; without it they are random",
+        group="training",
+    )
     accelerator: str = option("cpu", "what computes", "-ac", choices=ACCELERATORS, group="machine")
     precision: str = option(
         "auto", "number format of the matrix products; auto takes bf16 where the processor is faster at it",
@@ -192,6 +202,7 @@ class TrainOptions:
         parse_division(self.division)
         if not self.path:
             raise OptionError("path is empty; give a file, a folder or a corpus such as bach-chorales")
+        milestone_epochs(self.milestones, 0)
         _check_model(self)
 
     @property
@@ -275,6 +286,22 @@ class GenerateOptions:
         _check(self)
         if self.division is not None:
             parse_division(self.division)
+
+
+def milestone_epochs(milestones: str, n_epochs: int) -> tuple[int, ...]:
+    """The epochs up to `n_epochs` whose model is kept; 0 is the untrained one. Raises OptionError."""
+    if milestones == "none":
+        return ()
+    if milestones == "all":
+        return tuple(range(n_epochs + 1))
+    if milestones == "doubling":
+        return (0, *(2**i for i in range(n_epochs.bit_length()) if 2**i <= n_epochs))
+    parts = [part.strip() for part in str(milestones).split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts):
+        raise OptionError(
+            f"milestones must be doubling, all, none, or epochs parted by commas such as 0,5,20, got {milestones!r}"
+        )
+    return tuple(sorted({epoch for part in parts if (epoch := int(part)) <= n_epochs}))
 
 
 def to_dict(options: TrainOptions | GenerateOptions) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -27,14 +26,17 @@ from deepmusician.baselines import fit, judge
 from deepmusician.errors import DeepMusicianError, RunError
 from deepmusician.metrics import held_share
 from deepmusician.midi import write_midi
-from deepmusician.options import GenerateOptions, TrainOptions
+from deepmusician.milestones import calibrate_if_missing, forget_after, keep, point, prune
+from deepmusician.options import GenerateOptions, TrainOptions, milestone_epochs, to_dict
 from deepmusician.recipes import train_command
 from deepmusician.roll import from_roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls, read_rolls
-from deepmusician.runs import Run, Status, training_slot
+from deepmusician.runs import Run, Status
+from deepmusician.slots import training_slot
 from deepmusician.windows import split_songs
 
 if TYPE_CHECKING:
+    from deepmusician.notes import Song
     from deepmusician.rolls import Sources
     from deepmusician.training import Trainer
 
@@ -42,7 +44,6 @@ log = logging.getLogger(__name__)
 
 STATUS_EVERY = 0.5  # seconds between two writes of the status
 SAMPLE_FRAMES = 128
-CALIBRATION_FRAMES = 128
 Progress = Callable[[Status], None]
 
 
@@ -100,6 +101,8 @@ class _Session:
         self.card = {"title": self.run.name, "command": command, "data": data}
         if resume:
             self._restore()
+        if self.trainer.steps == 0:
+            self._begin(describe_songs(names, rolls, valid))
         if self.writes:
             self.baselines = self._references(rolls, train, valid if len(valid) else train)
             self.run.write_baselines(self.baselines)
@@ -119,6 +122,31 @@ class _Session:
             roll = roll_from_frames(frames, parse_division(self.options.division))
             write_midi(from_roll(roll, tempo_bpm=GenerateOptions.tempo_bpm), folder / f"{name}.mid")
         return judge(simple, map(rolls.sounding, judged), rolls.planes)
+
+    def _begin(self, songs: list[dict[str, Any]]) -> None:
+        """What is there before the first step: the weights to begin with, the songs, the model at epoch 0."""
+        from deepmusician import checkpoint
+
+        if self.options.start_from:
+            from deepmusician.branching import read_start
+
+            model, self.card["start"] = read_start(self.options.start_from, self.trainer.model)
+            self.trainer.begin_with(model)
+        if not self.writes:
+            return
+        self.run.write_songs(songs)
+        kept = 0 in milestone_epochs(self.options.milestones, 0)
+        if kept and self.trainer.model.composes:
+            self._write_sample(0, self._compose()[0])
+        if kept or self.options.start_from:  # with the weights it began with, a branch can be repeated
+            model, card = self.trainer.model, self.card | {"epoch": 0, "threshold": self.trainer.threshold}
+            folder = self.run.path / checkpoint.MILESTONES / checkpoint.milestone(0)
+            checkpoint.save(folder, model, card | {"options": to_dict(self.options)})
+
+    def _write_sample(self, epoch: int, song: Song) -> None:
+        samples = self.run.path / "samples"
+        samples.mkdir(exist_ok=True)
+        write_midi(song, samples / f"epoch-{epoch:04d}.mid")
 
     def _epochs(self) -> Status:
         began = time.monotonic()
@@ -147,25 +175,20 @@ class _Session:
         folder = save_as(self.run, self.trainer, self.card, f"epoch-{report['epoch']:04d}")
         if report["best"]:
             point(self.run.path / "checkpoints" / "best", folder)
+        if report["epoch"] in milestone_epochs(self.options.milestones, report["epoch"]):
+            keep(self.run, folder, report["epoch"])
         if song is not None:
-            samples = self.run.path / "samples"
-            samples.mkdir(exist_ok=True)
-            write_midi(song, samples / f"epoch-{report['epoch']:04d}.mid")
+            self._write_sample(report["epoch"], song)
         self.run.write_metrics([*self.run.metrics()[: report["epoch"] - 1], report])
         prune(self.run)
         self.written = 0.0  # say so at once
 
     def _calibrate(self) -> None:
-        """Let the best model compose music as full and as restless as it learnt."""
-        from deepmusician.checkpoint import amend_card, load
-        from deepmusician.generation import calibrate
-
-        best = self.run.checkpoint("best")
-        model, card = load(best)
-        if "fullness" not in card:
-            self.say("training", "Finding the settings by which it composes best.")
-            data = card["data"]
-            amend_card(best, **calibrate(model, data["density"], data["held_share"], CALIBRATION_FRAMES))
+        """Let the best model, and the one chosen by ear, compose music as full and as restless as it learnt."""
+        self.say("training", "Finding the settings by which it composes best.")
+        for which in ("best", "chosen"):
+            if folder := self.run.checkpoint(which):
+                calibrate_if_missing(folder)
 
     def _compose(self) -> tuple[Any, np.ndarray]:
         """The same piece after every epoch: the same start, the same random numbers."""
@@ -201,10 +224,12 @@ class _Session:
 
     def _restore(self) -> None:
         folder = self.run.checkpoint("last")
+        self.run.check_resumable()
         if folder is None:
             return
         self.trainer.restore(folder)
         self.run.write_metrics(self.run.metrics()[: self.trainer.epoch])  # what came after the checkpoint is redone
+        forget_after(self.run, self.trainer.epoch)
 
     def _batches_done(self) -> int:
         return self.trainer.epoch * self.trainer.batches_per_epoch() + self.trainer.batch
@@ -277,28 +302,25 @@ def fingerprint(rolls: Rolls) -> str:
     return hashlib.sha256(rolls.packed.tobytes() + rolls.lengths.tobytes()).hexdigest()[:16]
 
 
+def describe_songs(names: tuple[str, ...], rolls: Rolls, valid: np.ndarray) -> list[dict[str, Any]]:
+    """Each song as the model sees it: its name, its frames, whether it is held out, and a hash of all it holds."""
+    held_out = set(valid.tolist())
+    return [
+        {
+            "name": name,
+            "frames": int(rolls.lengths[i]),
+            "held_out": i in held_out,
+            "sha256": hashlib.sha256(rolls.frames(i).tobytes()).hexdigest(),
+        }
+        for i, name in enumerate(names)
+    ]
+
+
 def save_as(run: Run, trainer: Trainer, card: dict[str, Any], name: str) -> Path:
     """Save a checkpoint of the run under `name` and let `last` point to it."""
     folder = trainer.save(run.path / "checkpoints" / name, card)
     point(run.path / "checkpoints" / "last", folder)
     return folder
-
-
-def point(link: Path, folder: Path) -> None:
-    """Let `link` name `folder`, a neighbour, in one step."""
-    draft = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(folder.name)
-    os.replace(draft, link)
-
-
-def prune(run: Run) -> None:
-    """Remove the checkpoints nothing points to, but for the newest of them in case the last one proves damaged."""
-    folder = run.path / "checkpoints"
-    used = {(folder / link).resolve().name for link in ("last", "best")}
-    spare = sorted(p for p in folder.glob("epoch-*") if p.name not in used)
-    for path in [*spare[:-1], *folder.glob(".epoch-*.tmp")]:  # drafts are left by a kill; the lock makes them ours
-        shutil.rmtree(path)
 
 
 def process_rank() -> int:

@@ -2,12 +2,13 @@
 
     runs/NAME/  config.toml   everything needed to repeat it
                 metrics.jsonl one line an epoch; baselines.json what needs no learning reaches on the same songs
-                status.json   replaced atomically; checkpoints/last and best; samples/; log.txt
+                status.json   replaced atomically; checkpoints/last, best and chosen; samples/; log.txt
+                milestones/   the models of chosen epochs; data.json, each song learnt from and its hash
+                about.json    what a person wrote of it: a note, a star
                 lock          held while its process lives: liveness is the lock, never a process id
                 stop          asks the process to save and end
 
-At most $DEEPMUSICIAN_MAX_RUNS (1) train at once, by file locks that die with their holder; the rest wait. This module
-knows files and processes; what happens inside a run's process is `runner`'s business.
+This module knows files and processes; what happens inside a run's process is `runner`'s business.
 """
 
 from __future__ import annotations
@@ -19,22 +20,21 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from filelock import FileLock, Timeout
 
-from deepmusician.errors import RunError
+from deepmusician.branching import check_start
+from deepmusician.checkpoint import WHICH
+from deepmusician.errors import OptionError, RunError
 from deepmusician.options import TrainOptions, from_dict, to_dict
-from deepmusician.workspace import workspace
+from deepmusician.workspace import run_folder, runs_dir
 
 LIVE = ("starting", "queued", "training")
 GRACE = 30.0  # seconds a new process may take until it holds its lock
-MAX_RUNS = "DEEPMUSICIAN_MAX_RUNS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,79}")
 # OpenMP's waiting threads spin; beside one busy process that makes a step take seconds
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
@@ -61,6 +61,14 @@ class Status:
 
 
 @dataclass(frozen=True)
+class About:
+    """What a person says of a run."""
+
+    note: str = ""
+    starred: bool = False
+
+
+@dataclass(frozen=True)
 class Run:
     """A run by its folder; everything is read from disk at each call."""
 
@@ -75,8 +83,16 @@ class Run:
         """The options it trains with. Raises RunError where its config cannot be read."""
         try:
             return from_dict(TrainOptions, tomllib.loads((self.path / "config.toml").read_text("utf-8")))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError, OptionError) as error:
             raise RunError(f"run {self.name} has no readable config.toml: {error}") from None
+
+    def is_readable(self) -> bool:
+        """Whether its options can be read, without which it is of no use."""
+        try:
+            self.options()
+        except RunError:
+            return False
+        return True
 
     def write_options(self, options: TrainOptions) -> None:
         """Write its config in one step."""
@@ -84,8 +100,9 @@ class Run:
 
     def status(self) -> Status:
         """The last word of its process, or `interrupted` where that process died without one."""
-        values = _read_json(self.path / "status.json") or {}
-        status = Status(**values) if values else Status("starting", time=self.path.stat().st_mtime)
+        values = _read_json(self.path / "status.json")
+        known = {f.name for f in fields(Status)}
+        status = Status(**{"state": "starting", "time": self._made()} | {k: v for k, v in values.items() if k in known})
         young = status.state == "starting" and time.time() - status.time < GRACE
         if not status.live or young or self.is_locked():
             return status
@@ -94,12 +111,20 @@ class Run:
             message=f"Its process ended unexpectedly after epoch {status.epoch}; resume goes on from what it saved.",
         )  # fmt: skip
 
+    def _made(self) -> float:
+        try:
+            return self.path.stat().st_mtime
+        except OSError:  # deleted while somebody looks at it
+            return 0.0
+
     def write_status(self, status: Status) -> None:
         """Replace the status in one step; a reader sees the old one or the new one."""
         _write_json(self.path / "status.json", {**asdict(status), "time": time.time()})
 
     def is_locked(self) -> bool:
         """Whether a living process holds this run."""
+        if not self.path.is_dir():
+            return False
         lock = self.lock()
         try:
             lock.acquire(timeout=0)
@@ -116,12 +141,15 @@ class Run:
         """One report for each finished epoch; a line cut short by a crash is left out."""
         path = self.path / "metrics.jsonl"
         lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-        reports = []
+        reports: list[dict[str, Any]] = []
         for line in lines:
             try:
-                reports.append(json.loads(line))
+                report = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(report, dict):
+                break
+            reports.append(report)
         return reports
 
     def write_metrics(self, reports: list[dict[str, Any]]) -> None:
@@ -130,7 +158,7 @@ class Run:
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """What silence, copying and note frequencies reach on the held-out songs; empty until known."""
-        return _read_json(self.path / "baselines.json") or {}
+        return _read_json(self.path / "baselines.json")
 
     def write_baselines(self, values: dict[str, dict[str, float]]) -> None:
         """Keep the baselines beside the metrics."""
@@ -147,13 +175,34 @@ class Run:
         return path.read_text("utf-8", errors="replace") if path.is_file() else ""
 
     def samples(self) -> list[Path]:
-        """The same piece as composed after each epoch, oldest first."""
+        """The same piece as composed before the first epoch and after each, oldest first."""
         return sorted((self.path / "samples").glob("*.mid"))
 
     def checkpoint(self, which: str = "best") -> Path | None:
-        """The folder of its `best` or `last` checkpoint, or None before the first is saved."""
+        """The folder of its `best`, `last` or `chosen` checkpoint, or None where there is none."""
         folder = self.path / "checkpoints" / which
         return folder if (folder / "card.json").is_file() else None
+
+    def model(self) -> Path | None:
+        """The checkpoint it composes with: the one a person chose, else validation's, else the last."""
+        return next((folder for which in WHICH if (folder := self.checkpoint(which))), None)
+
+    def about(self) -> About:
+        """The note and the star a person gave it."""
+        values = _read_json(self.path / "about.json")
+        return About(str(values.get("note", "")), values.get("starred") is True)
+
+    def write_about(self, about: About) -> None:
+        """Keep the note and the star."""
+        _write_json(self.path / "about.json", asdict(about))
+
+    def songs(self) -> list[dict[str, Any]]:
+        """Each song it learnt from or was judged by: name, frames, held_out, sha256; empty until it has read them."""
+        return list(_read_json(self.path / "data.json").get("songs", []))
+
+    def write_songs(self, songs: list[dict[str, Any]]) -> None:
+        """Keep what it learnt from."""
+        _write_json(self.path / "data.json", {"songs": songs})
 
     def stop(self) -> None:
         """Ask its process to save and end; it does so after the step under way."""
@@ -167,38 +216,55 @@ class Run:
         """Go on in a process of its own. Raises RunError where it is already training."""
         if self.is_locked():
             raise RunError(f"run {self.name} is already training")
+        self.check_resumable()
         (self.path / "stop").unlink(missing_ok=True)
         self.write_status(Status("starting", n_epochs=self.options().n_epochs, message="Starting."))
         _spawn(self)
         return self
 
 
-def runs_dir() -> Path:
-    """The folder of all runs."""
-    folder = workspace() / "runs"
-    folder.mkdir(exist_ok=True)
-    return folder
+    def check_resumable(self) -> None:
+        """Raises RunError where its optimiser did not come along, as with a run that was imported."""
+        last = self.checkpoint("last")
+        if self.model() and not (last and (last / "trainer.json").is_file()):
+            raise RunError(f"run {self.name} was imported without its optimiser, so it cannot go on; branch from it")
 
 
 def list_runs() -> list[Run]:
     """All runs, the newest first."""
-    found = [path for path in runs_dir().iterdir() if (path / "config.toml").is_file()]
-    return [Run(p) for p in sorted(found, key=lambda p: (p / "config.toml").stat().st_mtime, reverse=True)]
+    found = []
+    for path in runs_dir().iterdir():
+        try:
+            if not path.name.startswith("."):
+                found.append(((path / "config.toml").stat().st_mtime, path))
+        except OSError:  # no config: it is being made, or it is broken
+            continue
+    return [Run(path) for _, path in sorted(found, reverse=True)]
+
+
+def broken_runs() -> list[Run]:
+    """Folders among the runs that hold no options that can be read, and of which nothing is known."""
+    folders = [Run(path) for path in runs_dir().iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted((run for run in folders if not run.is_readable()), key=lambda run: run.name)
 
 
 def open_run(name: str) -> Run:
-    """The run of that name. Raises RunError where there is none."""
-    path = runs_dir() / name
-    if not NAME.fullmatch(name) or not (path / "config.toml").is_file():
+    """The run of that name, or the one that bore it before. Raises RunError where there is none."""
+    path = run_folder(name) if NAME.fullmatch(name) else runs_dir()
+    if not (path / "config.toml").is_file():
         known = ", ".join(run.name for run in list_runs()[:8]) or "none yet"
         raise RunError(f"there is no run called {name!r}; there are: {known}")
     return Run(path)
 
 
 def new_run(options: TrainOptions, name: str | None = None) -> Run:
-    """Make the folder of a run and write its config. Raises RunError where the name is taken or unfit."""
+    """Make the folder of a run and write its config.
+
+    Raises RunError where the name is taken or unfit; OptionError where the model it begins with has another shape.
+    """
     if name is not None and not NAME.fullmatch(name):
         raise RunError(f"a run's name may hold letters, digits, space . _ + - and starts with a letter, got {name!r}")
+    check_start(options)
     path = _claim(name) if name else _claim_any(Path(options.path.removeprefix("library:")).stem or "run")
     run = Run(path)
     run.write_options(options)
@@ -242,45 +308,13 @@ def _spawn(run: Run) -> None:
         )
 
 
-def _max_runs() -> int:
-    """How many runs may train at once. Raises RunError where the setting is no number."""
-    text = os.environ.get(MAX_RUNS, "1")
-    if not text.isdigit() or int(text) < 1:
-        raise RunError(f"${MAX_RUNS} must be a whole number from 1, got {text!r}")
-    return int(text)
-
-
-@contextmanager
-def training_slot(run: Run, stopped: Callable[[], bool]) -> Iterator[None]:
-    """Wait for one of the slots in which runs train, telling so in the run's status; leaves when `stopped()`."""
-    slots = _max_runs()
-    folder = runs_dir() / ".slots"
-    folder.mkdir(exist_ok=True)
-    n_epochs = run.options().n_epochs
-    while not stopped():
-        for i in range(slots):
-            lock = FileLock(folder / f"{i}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            try:
-                yield
-            finally:
-                lock.release()
-            return
-        others = [r.name for r in list_runs() if r.name != run.name and r.status().state == "training"]
-        message = f"Waiting until {' or '.join(others) or 'another run'} has finished."
-        run.write_status(Status("queued", n_epochs=n_epochs, message=message))
-        time.sleep(1.0)
-    yield
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none, or the file holds something else."""
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -199,6 +199,12 @@ class Trainer:
         longest = self.rolls.frames(songs[self.rolls.lengths[songs].argmax()])
         return torch.from_numpy(np.pad(longest, ((n - len(longest), 0), (0, 0)))[None])
 
+    def begin_with(self, model: nn.Module) -> None:
+        """Start from the weights of another model of the same shape."""
+        self.learner.load_state_dict(model.state_dict())
+        if self.average:
+            self.average.model.load_state_dict(model.state_dict())
+
     def save(self, folder: Path, card: dict[str, Any]) -> Path:
         """Write model, optimiser and place in the work to the new `folder`."""
         card = {**card, "options": to_dict(self.options), "threshold": self.threshold, "epoch": self.epoch}

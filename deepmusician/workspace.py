@@ -1,16 +1,19 @@
-"""Where a user's things live on disk: the library, runs, votes and the cache.
+"""Where a user's things live on disk: the library, runs, the trash, votes and the cache.
 
-One folder, named by $DEEPMUSICIAN_HOME, else ./workspace. Knows no more than the folder's place.
+One folder, named by $DEEPMUSICIAN_HOME, else ./workspace. Knows no more than the folder's place, and which run is
+meant by a name it had before.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 from deepmusician.errors import LibraryError
 
 HOME_VARIABLE = "DEEPMUSICIAN_HOME"
+RENAMED = ".renamed.json"  # beside the runs: what each former name is called now
 
 
 def workspace() -> Path:
@@ -22,6 +25,35 @@ def workspace() -> Path:
 def cache_dir() -> Path:
     """Where converted corpora are kept; what is deleted here is made again. Errors as `workspace`."""
     return _made(workspace() / "cache")
+
+
+def runs_dir() -> Path:
+    """The folder of all runs. Errors as `workspace`."""
+    return _made(workspace() / "runs")
+
+
+def trash_dir() -> Path:
+    """Where deleted runs wait to be restored or cleared out. Errors as `workspace`."""
+    return _made(workspace() / "trash")
+
+
+def run_folder(name: str) -> Path:
+    """The folder of the run of that name, or of the one that bore it before it was renamed; it may not exist."""
+    folder = runs_dir()
+    names, seen = renamed(), set()
+    while not (folder / name).is_dir() and name in names and name not in seen:
+        seen.add(name)  # a was renamed b, and b a
+        name = names[name]
+    return folder / name
+
+
+def renamed() -> dict[str, str]:
+    """What each former name of a run is called now."""
+    try:
+        names = json.loads((runs_dir() / RENAMED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {k: v for k, v in names.items() if isinstance(v, str)} if isinstance(names, dict) else {}
 
 
 def _made(folder: Path) -> Path:

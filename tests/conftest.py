@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,3 +75,27 @@ def page(chromium: Browser) -> Iterator[Page]:
     assert outside == []
     assert errors == []
     page.close()
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that has trained five epochs, of which 0, 1, 2 and 4 are kept; not to be changed."""
+    from deepmusician.runner import train_run
+    from deepmusician.runs import new_run
+
+    place = tmp_path_factory.mktemp("trained")
+    songs = place / "my-midi"
+    songs.mkdir()
+    for i, start in enumerate((48, 50, 52, 53, 55, 57)):
+        write_midi(scale_song(start), songs / f"tune-{i}.mid")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPMUSICIAN_HOME", str(place / "home"))
+        run = new_run(TrainOptions(path=str(songs), n_epochs=5, **TINY), "small")
+        train_run(run)
+    return run.path
+
+
+@pytest.fixture
+def small_run(home: Path, trained_once: Path) -> Path:
+    """A copy of that run, called small, in this test's workspace."""
+    return Path(shutil.copytree(trained_once, home / "runs" / "small", symlinks=True))

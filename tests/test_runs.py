@@ -38,7 +38,7 @@ def test_a_run_leaves_everything_needed_to_repeat_it(tiny):
     assert run.options() == tiny
     assert [r["epoch"] for r in run.metrics()] == [1, 2]
     assert set(run.baselines()) == {"silence", "repeat_last", "key_frequencies", "markov"}
-    assert [p.name for p in run.samples()] == ["epoch-0001.mid", "epoch-0002.mid"]
+    assert [p.name for p in run.samples()] == ["epoch-0000.mid", "epoch-0001.mid", "epoch-0002.mid"]
     assert run.checkpoint("best") and run.checkpoint("last")
     assert not (run.path / "checkpoints" / "last").resolve().name.startswith(".")
 

@@ -93,7 +93,7 @@ def _bundled() -> list[Model]:
 def _runs() -> list[Model]:
     from deepmusician.runs import list_runs
 
-    found = [(run.name, run.checkpoint()) for run in list_runs()]
+    found = [(run.name, run.model()) for run in list_runs()]
     return [
         m for name, path in found if path and (m := _model(f"run-{name}", path, f"{name} (your training)"))
     ]

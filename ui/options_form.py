@@ -39,6 +39,8 @@ LABELS = {
     "remove_zeros": "Leave out silent frames",
     "division": "Length of a frame",
     "valid_fraction": "Share of songs held out",
+    "milestones": "Epochs whose model is kept",
+    "start_from": "Begin with the model",
     "accelerator": "Computed by",
     "precision": "Number format",
     "top_p": "Top-p",
@@ -119,6 +121,16 @@ def control(field: Field, prefix: str, default: Any = dataclasses.MISSING, disab
         "persist_state": "session",
         "disabled": disabled,
     }
+    if field.name == "milestones":
+        known = list(dict.fromkeys(("doubling", "all", "none", value)))  # others, such as 0,5,20, are typed
+        return st.selectbox(
+            options=known, index=known.index(value), accept_new_options=True, required=True, **common
+        )
+    if field.name == "start_from":
+        known = list(dict.fromkeys((None, value, *starts())))
+        return st.selectbox(
+            options=known, index=known.index(value), format_func=lambda name: name or "none: random weights", **common
+        )
     if m["choices"]:
         return st.segmented_control(options=m["choices"], default=value, required=True, **common)
     if isinstance(field.default, bool):
@@ -134,6 +146,14 @@ def control(field: Field, prefix: str, default: Any = dataclasses.MISSING, disab
     step = _step(field)
     written = {"format": "%.0f"} if step == 1.0 else {}
     return st.slider(min_value=m["low"], max_value=_most(field), value=value, step=step, **written, **common)
+
+
+def starts() -> list[str]:
+    """The models a training may begin with: the runs that have one, then the bundled ones."""
+    from deepmusician.checkpoint import bundled
+    from deepmusician.runs import list_runs
+
+    return [*(run.name for run in list_runs() if run.model()), *(path.name for path in bundled())]
 
 
 def _size(stop: Any) -> float:

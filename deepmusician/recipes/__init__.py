@@ -17,7 +17,7 @@ from deepmusician.options import TrainOptions, command_line, from_dict
 
 FOLDER = Path(__file__).parent
 FIRST = ("deep-musician", "studio")  # offered before the others, which stand by year
-NOT_ITS_OWN = ("path", "recipe")  # what is learnt from is not a recipe's to say
+NOT_ITS_OWN = ("path", "recipe", "start_from")  # what is learnt from, and begun with, is not a recipe's to say
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ key to key, conditioned on the context as the NADE of an RNN-NADE is (Boulanger-
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
@@ -40,7 +41,7 @@ class Chord(Autoregressive):
         self.register_buffer("told", (degree <= key[:, None]).float(), persistent=False)
         self.register_buffer("below", (key < key[:, None]).float(), persistent=False)
         # units of degree k are those from bounds[k] to bounds[k + 1]
-        self.bounds = torch.searchsorted(degree, torch.arange(n_keys + 1)).tolist()
+        self.bounds = np.searchsorted(np.arange(hidden) * n_keys // hidden, np.arange(n_keys + 1)).tolist()
 
     @torch.no_grad()
     def start_at(self, frequencies: Tensor) -> None:

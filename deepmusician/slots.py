@@ -1,0 +1,50 @@
+"""Who may train now: at most $DEEPMUSICIAN_MAX_RUNS (1) at once, by file locks that die with their holder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from deepmusician.errors import RunError
+from deepmusician.runs import Run, Status, list_runs
+from deepmusician.workspace import runs_dir
+
+MAX_RUNS = "DEEPMUSICIAN_MAX_RUNS"
+
+
+def _max_runs() -> int:
+    """How many runs may train at once. Raises RunError where the setting is no number."""
+    text = os.environ.get(MAX_RUNS, "1")
+    if not text.isdigit() or int(text) < 1:
+        raise RunError(f"${MAX_RUNS} must be a whole number from 1, got {text!r}")
+    return int(text)
+
+
+@contextmanager
+def training_slot(run: Run, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Wait for one of the slots in which runs train, telling so in the run's status; leaves when `stopped()`."""
+    slots = _max_runs()
+    folder = runs_dir() / ".slots"
+    folder.mkdir(exist_ok=True)
+    n_epochs = run.options().n_epochs
+    while not stopped():
+        for i in range(slots):
+            lock = FileLock(folder / f"{i}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            try:
+                yield
+            finally:
+                lock.release()
+            return
+        others = [r.name for r in list_runs() if r.name != run.name and r.status().state == "training"]
+        message = f"Waiting until {' or '.join(others) or 'another run'} has finished."
+        run.write_status(Status("queued", n_epochs=n_epochs, message=message))
+        time.sleep(1.0)
+    yield
