@@ -16,7 +16,7 @@ import io
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from ctypes import c_char_p, c_int, c_size_t, c_void_p
 from functools import cache
@@ -182,11 +182,17 @@ def _player(midi: bytes, soundfont: Path, sample_rate_hz: int) -> Iterator[tuple
         yield fluidsynth, synth
 
 
-def synthesise(midi: bytes, soundfont: Path, sample_rate_hz: int, music_seconds: float) -> np.ndarray:
+def synthesise(
+    midi: bytes,
+    soundfont: Path,
+    sample_rate_hz: int,
+    music_seconds: float,
+    heard: Callable[[np.ndarray], None] = lambda samples: None,
+) -> np.ndarray:
     """Play `midi`, a whole MIDI file whose last note ends at `music_seconds`, and its tail until that is quiet.
 
-    Returns float32 [N, 2], left and right, not normalised; the tail lasts TAIL_SECONDS at most.
-    Raises RenderError without a library, or for a soundfont it cannot read.
+    Returns float32 [N, 2], left and right, not normalised; the tail lasts TAIL_SECONDS at most. `heard` is shown the
+    samples made so far, chunk after chunk. Raises RenderError without a library, or for a soundfont it cannot read.
     """
     frames = int((music_seconds + TAIL_SECONDS) * sample_rate_hz) // CHUNK_FRAMES * CHUNK_FRAMES
     samples = np.zeros((frames, 2), np.float32)
@@ -198,6 +204,7 @@ def synthesise(midi: bytes, soundfont: Path, sample_rate_hz: int, music_seconds:
             fluidsynth.fluid_synth_write_float(synth, CHUNK_FRAMES, left, 0, 2, left, 1, 2)
             peak = float(np.abs(chunk).max())
             loudest = max(loudest, peak)
+            heard(samples[: start + CHUNK_FRAMES])
             if start >= music_seconds * sample_rate_hz and peak <= loudest * QUIET:
                 return samples[: start + CHUNK_FRAMES]
     return samples

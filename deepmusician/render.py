@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -84,12 +85,18 @@ class Audio:
 
 
 def render(
-    song: Song, sample_rate_hz: int = 44100, soundfont: Path | None = None, max_seconds: float = MAX_SECONDS
+    song: Song,
+    sample_rate_hz: int = 44100,
+    soundfont: Path | None = None,
+    max_seconds: float = MAX_SECONDS,
+    heard: Callable[[np.ndarray], None] = lambda samples: None,
 ) -> Audio:
     """Play a song through FluidSynth, tail included, normalised to a peak of -1 dBFS.
 
-    The same song, soundfont and library give the same samples. Raises RenderError where sound cannot be made
-    (see `sound_problem`), and for a song without notes, longer than `max_seconds`, or silent.
+    The same song, soundfont and library give the same samples. `heard` is shown the samples made so far, float32
+    [n, 2] and not normalised, while the rest is being made: a long piece can be listened to from its beginning.
+    Raises RenderError where sound cannot be made (see `sound_problem`), and for a song without notes, longer than
+    `max_seconds`, or silent.
     """
     if not len(song):
         raise RenderError("a song needs at least one note to be heard, got none")
@@ -103,7 +110,7 @@ def render(
         raise RenderError(f"sample_rate_hz must be {lowest}..{highest}, got {sample_rate_hz}; 44100 suits most")
     soundfont = find_soundfont() if soundfont is None else _checked(Path(soundfont))
     midi = write_midi(_in_milliseconds(song))
-    samples = fluid.synthesise(midi, soundfont, sample_rate_hz, song.seconds)
+    samples = fluid.synthesise(midi, soundfont, sample_rate_hz, song.seconds, heard)
     _normalise(samples)
     _fade_out(samples, int(FADE_SECONDS * sample_rate_hz))
     return Audio(samples, sample_rate_hz)

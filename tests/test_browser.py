@@ -107,14 +107,13 @@ def compose(page):
 
 
 def press_play(page):
-    audio = page.locator("audio")
-    audio.wait_for()
-    wait_until(lambda: audio.evaluate("a => a.readyState") >= 3)
-    assert audio.evaluate("a => a.paused")
-    audio.scroll_into_view_if_needed()
-    audio.click(position={"x": 25, "y": 20})  # the play button of the browser's own controls
-    wait_until(lambda: audio.evaluate("a => a.currentTime") > 0.3)
-    audio.evaluate("a => a.pause()")
+    player = page.locator(".dm")
+    player.get_by_role("button", name="Play", exact=True).click()
+    page.locator('.dm[data-state="playing"]').wait_for()
+    position = player.get_by_role("slider", name="Position")
+    wait_until(lambda: float(position.input_value()) > 0.5)
+    player.get_by_role("button", name="Pause", exact=True).click()
+    page.locator('.dm[data-state="paused"]').wait_for()
 
 
 def download_midi(page):

@@ -117,17 +117,6 @@ def sound_problem() -> str | None:
     return render.sound_problem()
 
 
-@st.cache_data(max_entries=60, show_spinner=False, hash_funcs={Song: fingerprint})
-def roll_pictures(song: Song, start: float, end: float, dark: bool) -> tuple[bytes, bytes]:
-    """The piano roll from `start` to `end` beats as PNG, for a wide and for a narrow screen."""
-    from deepmusician.plots import plot_roll
-
-    def draw(axes: Any, palette: Any) -> None:
-        plot_roll(song, axes[0], start, end, palette)
-
-    return figures.draw_png(draw, 11, 3.9, dark), figures.draw_png(draw, 4.2, 3.4, dark)
-
-
 @st.cache_data(max_entries=60, show_spinner=False)
 def focal_pictures(loss: str, alpha: float, gamma: float, dark: bool) -> tuple[bytes, bytes]:
     """The loss of one key against the probability given to the truth, as PNG for a wide and a narrow screen."""
