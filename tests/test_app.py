@@ -18,12 +18,11 @@ from streamlit.testing.v1 import AppTest
 from deepmusician.errors import RunError
 from deepmusician.library import list_data_sets, load_data_set, read_uploads, save_data_set
 from deepmusician.midi import read_midi, write_midi
-from deepmusician.notes import KEY, Song, Track
 from deepmusician.options import GenerateOptions, TrainOptions
 from deepmusician.recipes import list_recipes, recipe_options
 from deepmusician.render import sound_problem
 from deepmusician.runs import Status, list_runs, new_run, open_run
-from ui import describe, router, words
+from ui import router, words
 from ui.options_form import group, help_text, stops
 from ui.router import COMPOSE, HOME, LIBRARY, TRAIN
 
@@ -216,18 +215,13 @@ def test_uploaded_files_are_kept_under_a_name_and_shown():
     assert list_data_sets() == ["my tunes"]
     assert app.query_params["data"] == "my tunes"
     numbers = {m.label: m.value for m in app.metric}
-    assert numbers == {
-        "Pieces": "6",
-        "Notes": "528",
-        "Bars": "48",
-        "Minutes": "2",
-        "Repaired": "0",
-        "Refused": "0",
-    }
+    assert numbers == {"Files": "6", "Tracks": "6", "Notes": "528", "Bars": "48", "Minutes": "2"}
     table = app.dataframe[0].value
     assert table["piece"].tolist() == [f"tune-{i}.mid" for i in range(6)]
     assert table["key"].tolist()[0] == "≈ C major"
     assert [(p["name"], len(p["notes"]["onset"])) for p in players(app)[0]["pieces"]] == [("tune-0", 88)]
+    assert "**6 of 6 files are learnt from**, as they were read." in texts(app.markdown)
+    assert picture(app).count("data:image/png;base64,") == 2  # wide and narrow
 
 
 def test_a_zip_is_opened_and_named_after_itself():
@@ -245,13 +239,14 @@ def test_a_broken_file_is_a_sentence_and_nothing_is_kept():
     assert list_data_sets() == []
 
 
-def test_a_broken_file_among_good_ones_is_refused_in_the_table_with_its_reason():
+def test_a_broken_file_among_good_ones_is_left_out_in_the_table_with_its_reason():
     app = upload(open_page(LIBRARY), [*tunes(2), ("broken.mid", b"this is not MIDI", MIDI)], "some")
-    assert "1 refused" in texts(app.success)
-    assert "broken.mid was refused" in texts(app.warning)
+    assert "1 file could not be read; the reasons stand below" in texts(app.success)
+    assert "**1 file could not be read.** `broken.mid`:" in texts(app.markdown)
     first = app.dataframe[0].value.iloc[0]
-    assert first["read"] == "refused" and first["remark"]
-    assert {m.label: m.value for m in app.metric}["Refused"] == "1"
+    assert first["verdict"] == "✕ Left out" and first["why"].startswith("it could not be read: ")
+    files = next(m for m in app.metric if m.label == "Files")
+    assert (files.value, files.delta) == ("2", "of 3")
 
 
 def test_a_name_that_cannot_be_kept_is_a_sentence():
@@ -271,7 +266,7 @@ def test_a_data_set_that_was_saved_anew_is_shown_anew():
     app = open_page(LIBRARY, data="mine")
     save_data_set(read_uploads([(label, data) for label, data, _ in tunes(2)]), "mine")
     well(app.run())
-    assert {m.label: m.value for m in app.metric}["Pieces"] == "2"
+    assert {m.label: m.value for m in app.metric}["Files"] == "2"
 
 
 @needs_sound
@@ -294,7 +289,7 @@ def test_without_sound_a_sentence_says_so_and_midi_can_still_be_taken_home(monke
     app = open_page(LIBRARY, data="tunes")
     cached.sound_problem.clear()
     assert "There is no sound: install libfluidsynth3." in texts(app.info)
-    assert [b.label for b in app.get("download_button")] == ["MIDI"]
+    assert [b.label for b in app.get("download_button")] == ["MIDI", "Export"]
 
 
 @needs_sound
@@ -823,36 +818,6 @@ def test_the_ratio_said_about_the_focal_loss_is_that_of_its_formula():
 )
 def test_a_time_left_is_said_as_people_say_it(seconds, text):
     assert words.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("fifths", "minor", "name"),
-    [(0, False, "C major"), (-3, True, "C minor"), (-5, False, "D♭ major"), (7, False, "C♯ major")],
-)
-def test_the_key_a_file_names_is_spelled_by_its_signature(fifths, minor, name):
-    import numpy as np
-
-    song = Song.from_notes([(0, 1, 60)], keys=np.array([(0, fifths, minor)], KEY))
-    assert describe.key_name(song) == name
-
-
-@pytest.mark.parametrize(("tonic", "steps", "name"), [
-    (62, (0, 2, 4, 5, 7, 9, 11, 12, 7, 4, 0), "≈ D major"),
-    (57, (0, 2, 3, 5, 7, 8, 11, 12, 7, 3, 0), "≈ A minor"),
-])  # fmt: skip
-def test_a_key_that_no_file_names_is_guessed_from_the_notes(tonic, steps, name):
-    assert describe.key_name(Song.from_notes([(i, 1, tonic + step) for i, step in enumerate(steps)])) == name
-
-
-def test_drums_alone_have_no_key():
-    import numpy as np
-
-    from deepmusician.notes import NOTE
-
-    assert (
-        describe.key_name(Song(np.array([(0, 1, 36, 90, 0, True, 0)], NOTE), tracks=(Track(drum=True),)))
-        == ""
-    )
 
 
 def test_a_download_is_the_piece_that_is_shown(trained):

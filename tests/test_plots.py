@@ -201,3 +201,21 @@ def test_ten_thousand_notes_are_drawn_within_seconds():
     plots.plot_roll(song, ax)
     plots.to_png(figure)
     assert time.monotonic() - began < 5
+
+
+def test_pitch_classes_are_drawn_as_shares_of_the_sounding_time():
+    from deepmusician.charts import plot_pitch_classes
+
+    _figure, (ax,) = plots.new_figure(4, 3)
+    plot_pitch_classes([3, 0, 0, 0, 1, *[0] * 7], ax)
+    assert [round(bar.get_height()) for bar in ax.patches[:5]] == [75, 0, 0, 0, 25]
+    assert [t.get_text() for t in ax.get_xticklabels()][1] == "C♯" and "%" in ax.get_ylabel()
+
+
+def test_density_is_drawn_over_the_beats_it_holds_for():
+    from deepmusician.charts import plot_density
+
+    _figure, (ax,) = plots.new_figure(4, 3)
+    plot_density([0, 4, 8], [1.0, 3.0], ax)
+    assert ax.get_xlim() == (0, 8) and ax.get_ylim()[1] >= 3
+    assert ax.get_ylabel() == "notes a beat" and ax.get_xlabel() == "time (beats)"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from deepmusician.notes import Song
-from ui import describe, figures
+from ui import figures
 
 if TYPE_CHECKING:
     from deepmusician.attention import Look
@@ -35,11 +35,9 @@ def fingerprint(song: Song) -> str:
 
 @dataclass(frozen=True)
 class Shelved:
-    """A data set with its table and totals, as the library shows them."""
+    """A data set as it is learnt from."""
 
     data: DataSet
-    rows: list[dict[str, Any]]
-    totals: dict[str, float]
 
 
 @st.cache_resource
@@ -48,21 +46,21 @@ def _shelf() -> OrderedDict[tuple[str, str, float], Shelved]:
 
 
 def data_set(name: str) -> Shelved:
-    """A saved data set or a corpus by name; reading one for the first time shows progress. Raises LibraryError."""
+    """A saved data set or a corpus by name, as it is learnt from: what was decided of it in the Library is carried out.
+    Reading one for the first time shows progress. Raises LibraryError."""
     from deepmusician.library import read_source, source_of
 
     shelf, place = _shelf(), _place(name)
     if place not in shelf:
         with progress_bar(f"Reading {name}, the first time only") as progress:
-            data = read_source(source_of(name), progress)
-            shelf[place] = Shelved(data, describe.rows(data.entries), describe.totals(data))
+            shelf[place] = Shelved(read_source(source_of(name), progress))
         while len(shelf) > KEPT_DATA_SETS:
             shelf.popitem(last=False)
     return shelf[place]
 
 
 def _place(name: str) -> tuple[str, str, float]:
-    """What tells a data set from another: workspace, name, and when it was saved (0 for a corpus)."""
+    """What tells a data set from another: workspace, name, and when it or a decision was saved (0 for a corpus)."""
     from deepmusician.workspace import workspace
 
     saved = workspace() / "library" / name

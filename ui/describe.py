@@ -1,70 +1,24 @@
-"""What a piece is at a glance, in the words of a table's row, and what a whole data set adds up to.
-
-Source of the key estimate: Krumhansl & Kessler, Psychological Review 1982 (probe-tone profiles), compared with the
-sounding time of each pitch class by correlation.
-"""
+"""What the doctor found, in the words of tables and lines: a row for a file, a line for a track, a sentence for all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from deepmusician.notes import Song
-from deepmusician.plots import NAMES
+from deepmusician.instruments import program_name
+from deepmusician.plots import pitch_name
+from ui.words import count
 
 if TYPE_CHECKING:
-    from deepmusician.library import DataSet, Entry
+    from deepmusician.doctor import Report, TrackReport
+    from deepmusician.glance import Glance
+    from deepmusician.library import Entry
 
-MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
-MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
-_PROFILES = np.array([np.roll(mode, tonic) for mode in (MAJOR, MINOR) for tonic in range(12)])
-_CENTRED = _PROFILES - _PROFILES.mean(axis=1, keepdims=True)
-_FIFTHS = (
-    "C♭",
-    "G♭",
-    "D♭",
-    "A♭",
-    "E♭",
-    "B♭",
-    "F",
-    "C",
-    "G",
-    "D",
-    "A",
-    "E",
-    "B",
-    "F♯",
-    "C♯",
-    "G♯",
-    "D♯",
-    "A♯",
-)
-_UNIT = _CENTRED / np.linalg.norm(_CENTRED, axis=1, keepdims=True)
-
-
-def key_name(song: Song) -> str:
-    """The key the file names first, else the likeliest by ear ("≈ D minor"); empty where nothing sounds."""
-    if len(song.keys):
-        fifths, minor = int(song.keys["fifths"][0]), bool(song.keys["minor"][0])
-        return (
-            f"{_FIFTHS[fifths + 7 + 3 * minor]} {'minor' if minor else 'major'}"  # C minor has E♭'s signature
-        )
-    pitched = song.notes[~song.notes["drum"]]
-    weights = np.bincount(pitched["pitch"] % 12, weights=pitched["duration"], minlength=12)
-    if not len(pitched) or np.ptp(weights) == 0:
-        return ""
-    best = int(np.argmax(_UNIT @ (weights - weights.mean())))
-    return f"≈ {NAMES[best % 12]} {'major' if best < 12 else 'minor'}"
-
-
-def row(entry: Entry) -> dict[str, Any]:
-    """One line of the library's table. Lengths in bars and minutes, tempo in quarter notes a minute."""
-    line: dict[str, Any] = {"piece": entry.name, "read": entry.status}
-    if entry.song is not None:
-        line |= _numbers(entry.song)
-    return line | {"remark": remark(entry)}
+MARKS = {"left out": "✕ Left out", "repaired": "✎ Repaired", "kept": "✓ Kept"}
+SIDES = {"training": "Training", "held out": "Held out", "": "–"}
+PINNED = "📌"
 
 
 def remark(entry: Entry) -> str:
@@ -72,27 +26,83 @@ def remark(entry: Entry) -> str:
     return entry.reason.removeprefix(f"{entry.name}: ")
 
 
-def _numbers(song: Song) -> dict[str, Any]:
-    return {
-        "notes": len(song),
-        "bars": len(song.bar_starts()) if len(song) else 0,
-        "minutes": song.seconds / 60,
-        "tracks": len(np.unique(song.notes["track"])),
-        "key": key_name(song),
-        "tempo": song.tempo_bpm,
+def row(report: Report, side: str, share: float) -> dict[str, Any]:
+    """One line of the library's table. Numbers are of what is learnt; of a piece left out, of what was read."""
+    line: dict[str, Any] = {"piece": report.name, "verdict": MARKS[report.verdict], "why": report.reason}
+    look = report.after or report.before
+    if look is None:
+        return line
+    pin = f" {PINNED}" if report.choice.side and report.is_in else ""
+    return line | {
+        "side": SIDES[side] + pin,
+        "share": 100 * share,
+        "notes": look.notes,
+        "bars": look.bars,
+        "minutes": look.minutes,
+        "tracks": look.tracks,
+        "key": look.key,
+        "tempo": look.tempo_bpm,
+        "meter": look.meter,
+        "range": pitch_range(look.low, look.high),
+        "density": look.density,
+        "polyphony": look.polyphony,
     }
 
 
-def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The library's table; what was refused or repaired comes first, so that it is seen."""
-    order = ("refused", "repaired", "kept")
-    return [row(entry) for entry in sorted(entries, key=lambda entry: order.index(entry.status))]
+def track_line(track: TrackReport) -> str:
+    """A track as the label of its switch: name, instrument, notes, range, and what becomes of it."""
+    instrument = "drums" if track.drum else program_name(track.program)
+    name = plain(track.name.strip()) or f"Track {track.index + 1}"
+    about = ", ".join(filter(None, (count(track.notes, "note"), pitch_range(track.low, track.high))))
+    colour = {"kept": "green", "repaired": "orange", "left out": "red"}[track.verdict]
+    verdict = f":{colour}[{track.verdict}{': ' + track.reason if track.reason else ''}]"
+    return f"**{name}** · {instrument} · {about} · {verdict}"
 
 
-def totals(data: DataSet) -> dict[str, float]:
-    """How many pieces were kept, repaired and refused, and their notes, bars and minutes together."""
-    counts = {
-        state: sum(e.status == state for e in data.entries) for state in ("kept", "repaired", "refused")
-    }
-    numbers = [_numbers(song) for song in data.songs]
-    return counts | {name: sum(n[name] for n in numbers) for name in ("notes", "bars", "minutes")}
+def plain(text: str) -> str:
+    """Text with nothing in it that Markdown would take for a sign."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|~$:<>" else c for c in text if c.isprintable())
+
+
+def pitch_range(low: int | None, high: int | None) -> str:
+    """From the lowest to the highest note: C2–G5."""
+    return "" if low is None or high is None else f"{pitch_name(low)}–{pitch_name(high)}"
+
+
+def piece_sentence(look: Glance) -> str:
+    """One piece at a glance."""
+    return " · ".join(filter(None, (
+        look.key, look.meter, f"{look.tempo_bpm:.0f} beats a minute", pitch_range(look.low, look.high),
+        f"{look.density:.1f} notes a beat", f"{look.polyphony:.1f} at once", count(look.bars, "bar"),
+    )))  # fmt: skip
+
+
+def data_sentence(looks: Sequence[Glance]) -> str:
+    """All pieces that are in, at a glance."""
+    keys, meters = Counter(g.key.removeprefix("≈ ") for g in looks if g.key), Counter(g.meter for g in looks)
+    density = 4 * sum(g.notes for g in looks) / max(sum(g.frames for g in looks), 1)  # a frame is a semiquaver
+    tempos = sorted(g.tempo_bpm for g in looks)
+    low, high = min(g.low for g in looks), max(g.high for g in looks)
+    slow_to_fast = f"{tempos[0]:.0f} to {tempos[-1]:.0f} beats a minute, half of it above {median(tempos):.0f}"
+    polyphony = sum(g.polyphony * g.frames for g in looks) / max(sum(g.frames for g in looks), 1)
+    return (
+        f"**Keys:** {_most(keys)}. **Meters:** {_most(meters)}. "
+        f"**Tempo:** {slow_to_fast if len(tempos) > 1 else f'{tempos[0]:.0f} beats a minute'}. "
+        f"**Range:** {pitch_range(low, high)}. **Density:** {density:.1f} notes a beat. "
+        f"**Polyphony:** {polyphony:.1f} notes at once."
+    )
+
+
+def _most(counts: Counter[str], shown: int = 3) -> str:
+    named = ", ".join(f"{name} {n}" for name, n in counts.most_common(shown))
+    return named + (f" and {len(counts) - shown} more" if len(counts) > shown else "")
+
+
+def headline(reports: Iterable[Report]) -> str:
+    """What became of the files, in one sentence."""
+    verdicts = Counter(r.verdict for r in reports)
+    total, used = sum(verdicts.values()), verdicts["kept"] + verdicts["repaired"]
+    said = f"**{used:,} of {count(total, 'file')} {'is' if 1 in (used, total) else 'are'} learnt from**"
+    parts = [f"{verdicts['repaired']:,} repaired"] if verdicts["repaired"] else []
+    parts += [f"{verdicts['left out']:,} left out"] if verdicts["left out"] else []
+    return said + (f": {', '.join(parts)}. Each is listed below with its reason." if parts else ", as they were read.")

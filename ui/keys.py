@@ -38,5 +38,6 @@ NOTE: Key[str] = Key("note", "")  # what Library says once, after what was uploa
 LISTENING: Key[str | None] = Key(
     "listening", None
 )  # fingerprint of the piece that was asked to play, on this page
+TICKED: Key[list[str]] = Key("ticked", [])  # the files ticked in the Library's table when the page was drawn last
 HOME_PIECE: Key[tuple[str, int] | None] = Key("home_piece", None)  # model and seed of the piece on Home
 REQUEST: Key[dict[str, Any] | None] = Key("request", None)  # what Compose was last asked for

@@ -9,6 +9,7 @@ import streamlit as st
 from deepmusician.corpora import CORPORA, list_corpora
 from deepmusician.formats import SUFFIXES
 from deepmusician.library import list_data_sets, read_uploads, save_data_set
+from deepmusician.parcels import import_data_set, parcel_name
 from ui import cached, describe, keys
 from ui.page import sentences
 from ui.words import count
@@ -21,19 +22,15 @@ def add_music() -> None:
     if note := keys.NOTE.take():
         st.success(note, icon=":material/check:")
     with st.expander("Add your own music", expanded=not list_data_sets(), icon=":material/upload:"):
-        folder = st.toggle(
-            "A whole folder", help="The browser then asks for a folder and takes all music below it."
-        )
+        folder = st.toggle("A whole folder", help="The browser then asks for a folder and takes all music below it.")
         with st.form("upload", border=False, clear_on_submit=False):
             files = st.file_uploader(
-                "MIDI, MusicXML, ABC or Humdrum files, or a zip of them",
+                "MIDI, MusicXML, ABC or Humdrum files, a zip of them, or an exported data set",
                 type=None if folder else [kind.lstrip(".") for kind in KINDS],
                 accept_multiple_files="directory" if folder else True,
                 key="upload.folder" if folder else "upload.files",
             )
-            name = st.text_input(
-                "Keep as", placeholder="a name; the file's own where this is empty", max_chars=80
-            )
+            name = st.text_input("Keep as", placeholder="a name; the file's own where this is empty", max_chars=80)
             sent = st.form_submit_button("Add to the library", type="primary", icon=":material/add:")
         if sent:
             with sentences():
@@ -43,11 +40,13 @@ def add_music() -> None:
 def _keep(files: list[tuple[str, bytes]], name: str) -> None:
     """Read the files, keep what was read, and let the page show it."""
     if not files:
-        st.info(
-            "Choose a file first: drop it on the field above, or press Browse.", icon=":material/upload_file:"
-        )
+        st.info("Choose a file first: drop it on the field above, or press Browse.", icon=":material/upload_file:")
         return
-    name = name or free_name(PurePath(files[0][0]).stem if len(files) == 1 else "my music")
+    parcel = parcel_name(files[0][1]) if len(files) == 1 else None
+    name = name or free_name(parcel or (PurePath(files[0][0]).stem if len(files) == 1 else "my music"))
+    if parcel:
+        data = import_data_set(files[0][1], name)
+        _show(name, f"{count(len(data.songs), 'piece')} kept as “{name}”, with the decisions that came along.")
     with cached.progress_bar("Reading") as progress:
         data = read_uploads(files, name, progress)
     if not data.songs:
@@ -55,11 +54,14 @@ def _keep(files: list[tuple[str, bytes]], name: str) -> None:
             st.error(f"{entry.name} could not be read: {describe.remark(entry)}.", icon=":material/error:")
         return
     save_data_set(data, name)
+    lost = len(data.entries) - len(data.songs)
+    more = f" {count(lost, 'file')} could not be read; the reasons stand below." if lost else ""
+    _show(name, f"{count(len(data.songs), 'piece')} kept as “{name}”.{more}")
+
+
+def _show(name: str, note: str) -> None:
     choose(name)
-    refused = len(data.entries) - len(data.songs)
-    note = f"{count(len(data.songs), 'piece')} kept as “{name}”." + (
-        f" {refused} refused, see below." if refused else ""
-    )
+    st.query_params.pop("piece", None)
     keys.NOTE.set(note)
     st.rerun()
 

@@ -1,0 +1,40 @@
+"""Pictures of what music is made of: which pitch classes sound, and how dense it is along its way. As in `plots`, each
+takes axes and returns them, with units on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepmusician.plots import BLACK, LIGHT, NAMES, Palette
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_pitch_classes(beats: Sequence[float], ax: Axes, palette: Palette = LIGHT) -> Axes:
+    """The share of the sounding time that each pitch class has, of `beats` [12] from C on; black keys stand paler."""
+    weights = np.asarray(beats, float)
+    shares = 100 * weights / max(weights.sum(), 1e-9)
+    bars = ax.bar(range(12), shares, color=palette.marks[0], width=0.72)
+    for i in BLACK:
+        bars[i].set_alpha(0.55)
+    ax.set_xticks(range(12), NAMES)
+    ax.set_ylabel("sounding time (%)")
+    ax.grid(axis="y", color=palette.grid, linewidth=0.6)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def plot_density(edges: Sequence[float], density: Sequence[float], ax: Axes, palette: Palette = LIGHT) -> Axes:
+    """Notes a beat in stretches that begin and end at the beats `edges` [K + 1]."""
+    ax.stairs(density, edges, fill=True, color=palette.marks[0], alpha=0.3)
+    ax.stairs(density, edges, color=palette.marks[0], linewidth=1.4)
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_ylim(0, max(float(np.max(density)) * 1.1, 0.1))
+    ax.set_xlabel("time (beats)")
+    ax.set_ylabel("notes a beat")
+    ax.grid(axis="y", color=palette.grid, linewidth=0.6)
+    return ax

@@ -1,0 +1,119 @@
+"""A piece at a glance: key, tempo, meter, range, density and polyphony of the notes a model learns from.
+
+Learnt is what has one of the 88 keys: no drums, nothing below A0 or above C8. Knows nothing of files or data sets.
+
+Source of the key estimate: Krumhansl & Kessler, Psychological Review 1982 (probe-tone profiles), compared with the
+sounding time of each pitch class by correlation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepmusician.notes import Song
+from deepmusician.plots import NAMES
+from deepmusician.roll import playable
+
+FRAMES_PER_BEAT = 4  # of 1/16, on which frames are counted here
+
+MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
+MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+_PROFILES = np.array([np.roll(mode, tonic) for mode in (MAJOR, MINOR) for tonic in range(12)])
+_CENTRED = _PROFILES - _PROFILES.mean(axis=1, keepdims=True)
+_UNIT = _CENTRED / np.linalg.norm(_CENTRED, axis=1, keepdims=True)
+_FIFTHS = ["C♭", "G♭", "D♭", "A♭", "E♭", "B♭", "F", "C", "G", "D", "A", "E", "B", "F♯", "C♯", "G♯", "D♯", "A♯"]
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a song is, in numbers and words; pitches are MIDI's, None where nothing is learnt."""
+
+    notes: int  # learnt
+    lost: int  # with a pitch, but off the keyboard
+    drums: int
+    tracks: int  # with a note that is learnt
+    bars: int
+    minutes: float
+    frames: int  # of 1/16, up to the last learnt note's end
+    key: str
+    tempo_bpm: float
+    meter: str
+    low: int | None
+    high: int | None
+    density: float  # notes a beat
+    polyphony: float  # notes at once, on average while any sounds
+    classes: tuple[float, ...]  # beats for which each pitch class sounds, from C on
+
+
+def glance(song: Song) -> Glance:
+    """Look at a song."""
+    learnt = playable(song.notes)
+    notes, drums = song.notes[learnt], int(song.notes["drum"].sum())
+    end = float((notes["onset"] + notes["duration"]).max()) if len(notes) else 0.0
+    return Glance(
+        len(notes), len(learnt) - len(notes) - drums, drums, len(np.unique(notes["track"])), bar_count(song, end),
+        float(song.seconds_at(end)) / 60, int(np.ceil(end * FRAMES_PER_BEAT - 1e-6)), key_name(song), song.tempo_bpm,
+        meter_name(song), int(notes["pitch"].min()) if len(notes) else None,
+        int(notes["pitch"].max()) if len(notes) else None, len(notes) / end if end else 0.0, polyphony(notes),
+        tuple(pitch_classes(song).tolist()),
+    )  # fmt: skip
+
+
+def key_name(song: Song) -> str:
+    """The key the file names first, else the likeliest by ear ("≈ D minor"); empty where nothing sounds."""
+    if len(song.keys):
+        fifths, minor = int(song.keys["fifths"][0]), bool(song.keys["minor"][0])
+        return f"{_FIFTHS[fifths + 7 + 3 * minor]} {'minor' if minor else 'major'}"  # C minor has E♭'s signature
+    weights = pitch_classes(song)
+    if np.ptp(weights) == 0:
+        return ""
+    best = int(np.argmax(_UNIT @ (weights - weights.mean())))
+    return f"≈ {NAMES[best % 12]} {'major' if best < 12 else 'minor'}"
+
+
+def meter_name(song: Song) -> str:
+    """The meter that most of the song is in, and whether it changes: "3/4", "4/4, changing"."""
+    ends = np.append(song.meters["beat"][1:], max(song.beats, float(song.meters["beat"][-1])))
+    names = [f"{m['numerator']}/{m['denominator']}" for m in song.meters]
+    spans = dict.fromkeys(names, 0.0)
+    for name, span in zip(names, ends - song.meters["beat"], strict=True):
+        spans[name] += float(span)
+    used = [name for name, span in spans.items() if span > 0] or names[:1]
+    return max(used, key=spans.__getitem__) + (", changing" if len(used) > 1 else "")
+
+
+def bar_count(song: Song, end: float) -> int:
+    """How many bars begin before beat `end`; a new meter begins a new bar."""
+    begins = song.meters["beat"]
+    ends = np.minimum(np.append(begins[1:], np.inf), end)
+    lengths = song.meters["numerator"] * 4.0 / song.meters["denominator"]
+    return int(np.ceil(np.maximum(ends - begins, 0) / lengths - 1e-9).sum())
+
+
+def polyphony(notes: np.ndarray) -> float:
+    """Notes that sound at once, on average over the time in which any does; 0 for none."""
+    if not len(notes):
+        return 0.0
+    ends = np.maximum.accumulate(notes["onset"] + notes["duration"])  # notes come in order of their onsets
+    gaps = np.maximum(notes["onset"][1:] - ends[:-1], 0).sum()
+    return float(notes["duration"].sum() / (ends[-1] - notes["onset"][0] - gaps))
+
+
+def pitch_classes(song: Song) -> np.ndarray:
+    """Beats for which each pitch class sounds, from C on, float [12]; drums have none."""
+    pitched = song.notes[~song.notes["drum"]]
+    return np.bincount(pitched["pitch"] % 12, weights=pitched["duration"], minlength=12)
+
+
+def density_over_time(song: Song, most: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Notes a beat along the song, in at most `most` stretches of whole bars of its first meter: the beats at which the
+    stretches begin and end [K + 1], and their densities [K]."""
+    notes = song.notes[playable(song.notes)]
+    meter = song.meters[0]
+    bar = float(meter["numerator"]) * 4 / float(meter["denominator"])
+    bars = max(int(np.ceil(song.beats / bar - 1e-9)), 1)
+    edges = np.arange(0, bars + (step := -(-bars // most)), step) * bar
+    counts, _ = np.histogram(notes["onset"], edges)
+    return edges, counts / (step * bar)
