@@ -116,8 +116,8 @@ def pulse(status: Status, reports: Reports, now: float) -> Pulse:
         return Pulse("ok", f"{status.message} It starts by itself; nothing is stuck.")
     if since > QUIET:
         return Pulse(
-            "quiet", f"Its process is alive, but said nothing for {since:.0f} s ({status.message.rstrip('.')}). A step or "
-            "the judging of an epoch may take that long; if it stays so, stop and resume it: nothing saved is lost.",
+            "quiet", f"Its process is alive, but said nothing for {since:.0f} s ({status.message.rstrip('.')}). A step "
+            "or judging an epoch may take that long; if it stays so, stop and resume it: nothing saved is lost.",
         )  # fmt: skip
     usual = [r["frames_per_second"] for r in reports[-5:]]
     if status.state == "training" and status.frames_per_second and usual and status.batch >= 3:

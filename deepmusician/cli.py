@@ -12,16 +12,20 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from deepmusician import __version__
 from deepmusician.errors import DeepMusicianError, OptionError
-from deepmusician.options import GenerateOptions, TrainOptions, from_dict
-from deepmusician.progress import Bar, TrainProgress
-from deepmusician.recipes import list_recipes, recipe_options
-from deepmusician.runs import QUIET_THREADS
+from deepmusician.flags import add_checkpoint as _add_checkpoint
+from deepmusician.flags import add_options as _add_options
+from deepmusician.flags import chosen as _chosen
+from deepmusician.flags import verb as _verb
+from deepmusician.options import GenerateOptions, from_dict
+from deepmusician.progress import Bar
+from deepmusician.recipes import list_recipes
+from deepmusician.train_verbs import add_train_verbs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"deepmusician {__version__}")
     top.add_argument("-v", "--verbose", action="store_true", help="say what is going on inside")
     verbs = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _train_parser(verbs)
+    add_train_verbs(verbs)
     _generate_parser(verbs)
     _humanise_parser(verbs)
     _evaluate_parser(verbs)
@@ -69,132 +73,6 @@ def parser() -> argparse.ArgumentParser:
     _verb(verbs, "corpora", corpora, "what music is built in, with counts")
     _verb(verbs, "recipes", recipes, "the kinds of model there are, and whose they are")
     return top
-
-
-def _verb(
-    verbs: Any, name: str, command: Callable[[argparse.Namespace], int | None], help: str
-) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-    verb.set_defaults(run_command=command)
-    return verb
-
-
-def _add_checkpoint(verb: argparse.ArgumentParser) -> None:
-    text = "a run, a checkpoint folder, or a bundled one"
-    verb.add_argument("-c", "--checkpoint", required=True, metavar="CHECKPOINT|RUN", help=text)
-
-
-def _add_options(verb: argparse.ArgumentParser, kind: type) -> None:
-    """A flag for each field of an options table; left out, it is None and the table's default holds."""
-    for f in dataclasses.fields(kind):
-        m = f.metadata
-        name = f"--{f.name.replace('_', '-')}"
-        if isinstance(f.default, bool):
-            verb.add_argument(*m["flags"], name, action=argparse.BooleanOptionalAction, help=m["help"])
-            continue
-        default = "" if f.default is None else f" (default: {f.default})"
-        metavar = None if m["choices"] else f.name.upper()
-        text = (m["help"] + default).replace("%", "%%")
-        several = {"nargs": "+", "action": _Sources} if f.name == "path" else {}
-        verb.add_argument(*m["flags"], name, type=_type(f), choices=m["choices"], metavar=metavar, help=text, **several)
-
-
-class _Sources(argparse.Action):
-    """Several sources are one path, joined as `library` parts them."""
-
-    def __call__(self, parser: Any, namespace: argparse.Namespace, values: list[str], flag: str | None = None) -> None:
-        setattr(namespace, self.dest, "|".join(values))
-
-
-def _type(f: dataclasses.Field) -> Callable[[str], Any]:
-    kind = str(f.type)
-    return int if kind.startswith("int") else float if kind.startswith("float") else str
-
-
-def _chosen(args: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """The options given on the command line."""
-    names = [f.name for f in dataclasses.fields(kind)]
-    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
-
-
-# train
-
-
-def _train_parser(verbs: Any) -> None:
-    verb = _verb(verbs, "train", train, "train a model on music, or go on with a run")
-    _add_options(verb, TrainOptions)
-    verb.add_argument("--run", metavar="NAME", help="name of the run (default: made from the source)")
-    verb.add_argument("--resume", action="store_true", help="go on with the run NAME; -e may ask for more epochs")
-    verb.add_argument("--polite", action="store_true", help="give way to other programs on this machine")
-
-
-def train(args: argparse.Namespace) -> int:
-    """Train in this process; Ctrl-C saves and stops."""
-    from deepmusician import runs
-
-    for name, value in QUIET_THREADS.items():  # read when torch loads
-        os.environ.setdefault(name, value)
-    if args.polite:
-        os.nice(5)
-    data = None
-    if args.resume:
-        run = _resumed(args)
-    else:
-        options, data = _train_options(args)
-        run = runs.new_run(options, args.run)
-    from deepmusician.runner import process_rank, train_run
-
-    if process_rank() > 0:  # one of several processes, of which the first speaks
-        train_run(run, resume=args.resume, data=data)
-        return 0
-    with TrainProgress(run) as progress:
-        status = train_run(run, progress, args.resume, data)
-    print(f"{run.name}: {status.message}")
-    if run.checkpoint("best"):
-        if run.options().arrangement == "expression":
-            print(f"humanise a piece with: deepmusician humanise FILE -c {run.name} -o OUT.mid")
-        else:
-            print(f"compose with: deepmusician generate -c {run.name}")
-    return 0
-
-
-def _train_options(args: argparse.Namespace) -> tuple[TrainOptions, Any]:
-    """The options given and their music, which is refused before a run is made if it cannot be read."""
-    if args.path is None:
-        raise OptionError("train needs -p with a MIDI file, a folder, a zip or a corpus such as bach-chorales")
-    given = _chosen(args, TrainOptions)
-    options = recipe_options(given.pop("recipe", TrainOptions.recipe), **given)
-    from deepmusician.library import read_sources
-
-    with Bar("reading", "files") as bar:
-        sources = read_sources(options.path, bar)
-    refused = [e for _, data in sources for e in data.entries if e.status == "refused"]
-    for entry in refused[:5]:
-        print(f"left out {entry.name}: {entry.reason}", file=sys.stderr)
-    if len(refused) > 5:
-        print(f"left out {len(refused) - 5} more", file=sys.stderr)
-    return options, sources
-
-
-def _resumed(args: argparse.Namespace) -> Any:
-    """The run to go on with, given more epochs if asked."""
-    from deepmusician import runs
-
-    if not args.run:
-        raise OptionError("--resume needs --run with the name of the run to go on with")
-    run = runs.open_run(args.run)
-    given = _chosen(args, TrainOptions)
-    changed = sorted(k for k, v in given.items() if k != "n_epochs" and v != getattr(run.options(), k))
-    if changed:
-        raise OptionError(
-            f"a resumed run keeps its options, so --{changed[0].replace('_', '-')} cannot change; start a new run"
-        )
-    if run.is_locked():
-        return run  # train_run says that it is training already; of several processes the first holds the lock
-    if "n_epochs" in given:
-        run.write_options(dataclasses.replace(run.options(), n_epochs=given["n_epochs"]))
-    (run.path / "stop").unlink(missing_ok=True)
-    return run
 
 
 # generate

@@ -6,7 +6,6 @@ the first writes.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import signal
@@ -23,11 +22,14 @@ from filelock import Timeout
 from deepmusician.advice import doubts, findings
 from deepmusician.baselines import compose as compose_simply
 from deepmusician.baselines import fit, judge
+from deepmusician.budget import promise, read_contract, write_contract
 from deepmusician.errors import DeepMusicianError, RunError
+from deepmusician.lab import in_turn, settled
 from deepmusician.metrics import held_share
 from deepmusician.midi import write_midi
 from deepmusician.milestones import calibrate_if_missing, forget_after, keep, point, prune
-from deepmusician.options import GenerateOptions, TrainOptions, milestone_epochs, to_dict
+from deepmusician.music_card import describe_data, describe_songs, fingerprint
+from deepmusician.options import GenerateOptions, milestone_epochs, to_dict
 from deepmusician.recipes import train_command
 from deepmusician.roll import from_roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls, read_rolls
@@ -87,12 +89,14 @@ class _Session:
             raise
 
     def train(self, resume: bool) -> Status:
+        self.began = time.monotonic()
         self.say("starting", "Reading the music.")
         names, rolls = read_rolls(self.options, self.data, self._on_read)
         if self._stopped():
             return self.say("stopped", "Stopped before the first epoch.")
         train, valid = self._split(names, rolls, resume)
         data = describe_data(self.options, names, rolls, valid)
+        self._promise(rolls, (train, valid))
         from deepmusician.training import Trainer, set_threads
 
         set_threads(self.options)
@@ -107,6 +111,29 @@ class _Session:
             self.baselines = self._references(rolls, train, valid if len(valid) else train)
             self.run.write_baselines(self.baselines)
         return self._epochs()
+
+    def _promise(self, rolls: Rolls, parts: tuple[np.ndarray, np.ndarray]) -> None:
+        """Before the first step of a run with a contract, measure what it will take, and fit it into its budget.
+
+        Runs of one loss lab share what the first of them chose. Several processes at once are not measured.
+        """
+        self.contract = read_contract(self.run.path) if self.writes else None
+        self.spent_before = self.contract.spent if self.contract else 0.0
+        if self.contract is None or self.contract.pace or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            return
+        with in_turn(self.run):
+            self.say("starting", "Measuring how long it will take.")
+            options, contract = settled(self.run) or promise(self.contract, self.options, rolls, parts, self.began)
+            self.options, self.contract = options, contract
+            self.run.write_options(options)  # before the contract: if killed between the two, it is promised again
+            write_contract(self.run.path, contract)
+        self.status = replace(self.status, n_epochs=options.n_epochs)
+
+    def _count_time(self) -> None:
+        """Let the contract hold how long it has taken so far."""
+        if self.contract:
+            spent = self.spent_before + time.monotonic() - self.began
+            self.contract = write_contract(self.run.path, replace(self.contract, spent=spent))
 
     def _references(self, rolls: Rolls, train: np.ndarray, judged: np.ndarray) -> dict[str, dict[str, float]]:
         """What needs no learning reaches on the songs `judged`; each leaves a piece of its own, to be heard beside."""
@@ -159,6 +186,7 @@ class _Session:
             save_as(self.run, self.trainer, self.card, f"epoch-{self.trainer.epoch:04d}+{self.trainer.batch:05d}")
         if self.writes and self.run.checkpoint("best") and self.trainer.model.composes:
             self._calibrate()  # after saving: it draws random numbers that the next step must not miss
+        self._count_time()
         if finished:
             return self.say("finished", f"Finished {self.options.n_epochs} epochs.")
         return self.say("stopped", f"Stopped in epoch {self.trainer.epoch + 1}; resume goes on from here.")
@@ -181,6 +209,7 @@ class _Session:
             self._write_sample(report["epoch"], song)
         self.run.write_metrics([*self.run.metrics()[: report["epoch"] - 1], report])
         prune(self.run)
+        self._count_time()
         self.written = 0.0  # say so at once
 
     def _calibrate(self) -> None:
@@ -243,7 +272,10 @@ class _Session:
         done = self.trainer.epoch * n_batches + batch
         each = (time.monotonic() - began) / max(done - self.done_at_start, 1)
         left = each * max(self.options.n_epochs * n_batches - done, 0)
+        left += self.contract.pace.finish_seconds if self.contract and self.contract.pace else 0.0
         message = f"Epoch {self.trainer.epoch + 1} of {self.options.n_epochs}."
+        if batch == n_batches:
+            message, self.written = f"Judging epoch {self.trainer.epoch + 1}: scoring it and composing a piece.", 0.0
         self.status = Status(
             "training", self.trainer.epoch, self.options.n_epochs, batch, n_batches, left, frames_per_second, message
         )
@@ -280,40 +312,6 @@ class _Session:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def describe_data(options: TrainOptions, names: tuple[str, ...], rolls: Rolls, valid: np.ndarray) -> dict[str, Any]:
-    """What a card says of the music: counts, held-out songs, and a fingerprint that tells whether it has changed."""
-    shares = [held_share(rolls.sounding(i)) for i in range(len(rolls))]
-    return {
-        "source": options.path,
-        "songs": len(rolls),
-        "frames": int(rolls.lengths.sum()),
-        "density": round(float(np.unpackbits(rolls.packed).sum()) / len(rolls.packed), 4),
-        "held_share": round(float(np.average(shares, weights=rolls.lengths)), 4),
-        "styles": list(rolls.style_names) if len(rolls.style_names) > 1 else [],
-        "held_out": [names[i] for i in valid],
-        "fingerprint": fingerprint(rolls),
-    }
-
-
-def fingerprint(rolls: Rolls) -> str:
-    """A short name for exactly this music on this grid; where the split runs through it is no part of it."""
-    return hashlib.sha256(rolls.packed.tobytes() + rolls.lengths.tobytes()).hexdigest()[:16]
-
-
-def describe_songs(names: tuple[str, ...], rolls: Rolls, valid: np.ndarray) -> list[dict[str, Any]]:
-    """Each song as the model sees it: its name, its frames, whether it is held out, and a hash of all it holds."""
-    held_out = set(valid.tolist())
-    return [
-        {
-            "name": name,
-            "frames": int(rolls.lengths[i]),
-            "held_out": i in held_out,
-            "sha256": hashlib.sha256(rolls.frames(i).tobytes()).hexdigest(),
-        }
-        for i, name in enumerate(names)
-    ]
 
 
 def save_as(run: Run, trainer: Trainer, card: dict[str, Any], name: str) -> Path:

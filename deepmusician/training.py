@@ -122,6 +122,20 @@ class Trainer:
         self.frames_per_second = frames / max(time.monotonic() - began, 1e-9)
         return True
 
+    def trial(self, seconds: float, most: int = 12) -> list[float]:
+        """How long each of some first steps takes, in seconds, two at least; the model is then spoilt for training."""
+        rng = np.random.default_rng([self.options.seed, 0])
+        places = self.windows.places(rng)
+        steps, n_batches = self._steps(rng, len(places)), self.batches_per_epoch()
+        self.wrapped.train()
+        times: list[float] = []
+        while len(times) < 2 or (sum(times) < seconds and len(times) < most):
+            self.batch = len(times) % max(n_batches - 1, 1)  # the last one may be smaller
+            began = time.monotonic()
+            self._step(places, steps, n_batches)
+            times.append(time.monotonic() - began)
+        return times
+
     def _agreed(self, stop: bool) -> bool:
         """Whether any process was asked to stop; all of them then end at the same step."""
         if self.accelerator.num_processes == 1:

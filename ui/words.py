@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from deepmusician import estimate
+
 SURE, MISSED = 0.95, 0.1  # a silence the model is sure of; a note it gave a tenth of the probability
 
 
@@ -40,15 +42,7 @@ def times(ratio: float) -> str:
 
 def duration(seconds: float | None) -> str:
     """A time left: 40 s, 3 min 20 s, 1 h 5 min."""
-    if seconds is None:
-        return "not known yet"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, rest = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min" + (f" {rest} s" if rest and minutes < 10 else "")
-    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    return "not known yet" if seconds is None else estimate.duration(seconds)
 
 
 def count(number: float, one: str, many: str = "") -> str:
