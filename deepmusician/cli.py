@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deepmusician import __version__
+from deepmusician.cli_runs import add_runs, add_workspace, list_or_stop, workspace
 from deepmusician.errors import DeepMusicianError, OptionError
 from deepmusician.flags import add_checkpoint as _add_checkpoint
 from deepmusician.flags import add_options as _add_options
@@ -244,22 +245,8 @@ def render(args: argparse.Namespace) -> int:
 
 
 def _runs_parser(verbs: Any) -> None:
-    verb = _verb(verbs, "runs", runs, "the trainings there are and what they are doing")
-    verb.add_argument("--stop", metavar="NAME", help="ask a run to save and end")
-
-
-def runs(args: argparse.Namespace) -> int:
-    """List the runs, or stop one."""
-    from deepmusician import runs as folder
-
-    if args.stop:
-        folder.open_run(args.stop).stop()
-        print(f"{args.stop} will save and stop after the step under way")
-        return 0
-    for run in folder.list_runs():
-        status = run.status()
-        print(f"{run.name:30} {status.state:12} {status.epoch:4d} epochs  {status.message}")
-    return 0
+    add_runs(_verb(verbs, "runs", list_or_stop, "the trainings there are: list, compare, keep and pass them on"))
+    add_workspace(_verb(verbs, "workspace", workspace, "what is kept here and how much room it takes"))
 
 
 def corpora(args: argparse.Namespace) -> int:

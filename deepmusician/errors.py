@@ -38,5 +38,9 @@ class RunError(DeepMusicianError):
     """A run is missing, already training, or cannot be resumed."""
 
 
+class CapsuleError(DeepMusicianError):
+    """A capsule is damaged, too large, or holds what no capsule of ours does."""
+
+
 class RenderError(DeepMusicianError):
     """No sound can be made: a library or soundfont is missing, or the audio is unusable."""

@@ -57,6 +57,8 @@ def train_run(
     With `resume` it goes on from its last checkpoint. `data` spares reading the music again. Raises RunError where
     another process trains it.
     """
+    if resume:
+        run.check_resumable()
     if process_rank() > 0:
         return _Session(run, on_status, data, writes=False).train(resume)
     try:
@@ -253,7 +255,6 @@ class _Session:
 
     def _restore(self) -> None:
         folder = self.run.checkpoint("last")
-        self.run.check_resumable()
         if folder is None:
             return
         self.trainer.restore(folder)

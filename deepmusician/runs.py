@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,11 @@ class Status:
 
 @dataclass(frozen=True)
 class About:
-    """What a person says of a run."""
+    """What a person says of a run; `named` where the name is theirs, not one made for it."""
 
     note: str = ""
     starred: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Run:
 
     def write_options(self, options: TrainOptions) -> None:
         """Write its config in one step."""
-        _replace(self.path / "config.toml", tomli_w.dumps(to_dict(options)))
+        replace_file(self.path / "config.toml", tomli_w.dumps(to_dict(options)))
 
     def status(self) -> Status:
         """The last word of its process, or `interrupted` where that process died without one."""
@@ -154,7 +156,7 @@ class Run:
 
     def write_metrics(self, reports: list[dict[str, Any]]) -> None:
         """Replace the log of the epochs in one step."""
-        _replace(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in reports))
+        replace_file(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in reports))
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """What silence, copying and note frequencies reach on the held-out songs; empty until known."""
@@ -190,7 +192,7 @@ class Run:
     def about(self) -> About:
         """The note and the star a person gave it."""
         values = _read_json(self.path / "about.json")
-        return About(str(values.get("note", "")), values.get("starred") is True)
+        return About(str(values.get("note", "")), values.get("starred") is True, values.get("named") is True)
 
     def write_about(self, about: About) -> None:
         """Keep the note and the star."""
@@ -267,6 +269,8 @@ def new_run(options: TrainOptions, name: str | None = None) -> Run:
     check_start(options)
     path = _claim(name) if name else _claim_any(Path(options.path.removeprefix("library:")).stem or "run")
     run = Run(path)
+    if name:
+        run.write_about(About(named=True))
     run.write_options(options)
     return run
 
@@ -287,13 +291,22 @@ def _claim(name: str) -> Path:
 
 def _claim_any(stem: str) -> Path:
     """A free name of the form stem-1, stem-2 …; safe against another process doing the same."""
-    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", stem).strip("-.") or "run"
-    for n in range(1, 100_000):
+    for name in _names(stem):
         try:
-            return _claim(f"{stem[:60]}-{n}")
+            return _claim(name)
         except RunError:
             continue
     raise RunError(f"all names {stem}-1 … are taken; give one with --run")
+
+
+def _names(stem: str) -> Iterator[str]:
+    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", stem).strip("-.") or "run"
+    return (f"{stem[:60]}-{n}" for n in range(1, 100_000))
+
+
+def free_name(stem: str) -> str:
+    """A run's name like `stem` that nobody has."""
+    return next(name for name in _names(stem) if not (runs_dir() / name).exists())
 
 
 def _spawn(run: Run) -> None:
@@ -318,10 +331,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    _replace(path, json.dumps(values) + "\n")
+    replace_file(path, json.dumps(values) + "\n")
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file so that it is there whole or as before: a draft beside it, flushed, renamed."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with draft.open("w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Where a user's things live on disk: the library, runs, the trash, votes and the cache.
+"""Where a user's things live on disk: the library, runs, the bin, votes and the cache.
 
 One folder, named by $DEEPMUSICIAN_HOME, else ./workspace. Knows no more than the folder's place, and which run is
 meant by a name it had before.
@@ -32,9 +32,9 @@ def runs_dir() -> Path:
     return _made(workspace() / "runs")
 
 
-def trash_dir() -> Path:
+def bin_dir() -> Path:
     """Where deleted runs wait to be restored or cleared out. Errors as `workspace`."""
-    return _made(workspace() / "trash")
+    return _made(workspace() / "bin")
 
 
 def run_folder(name: str) -> Path:
