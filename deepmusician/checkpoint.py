@@ -6,6 +6,7 @@ version. A checkpoint is written beside its final place and renamed into it, so 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -132,6 +133,17 @@ def load(source: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     check_finite(tensors)
     model.load_state_dict(modern_names(tensors))
     return model.eval(), card
+
+
+def load_whole(source: str | Path) -> tuple[nn.Module, dict[str, Any], Tensor | None]:
+    """The model, its card, and the openings of held-out pieces; a composer who has them reads nothing again."""
+    return *load(source), load_primes(source)
+
+
+def fingerprint(source: str | Path) -> str:
+    """A short name for exactly these weights."""
+    with (find(source) / WEIGHTS).open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
 
 
 def load_primes(source: str | Path) -> Tensor | None:

@@ -23,7 +23,7 @@ from deepmusician.flags import add_checkpoint as _add_checkpoint
 from deepmusician.flags import add_options as _add_options
 from deepmusician.flags import chosen as _chosen
 from deepmusician.flags import verb as _verb
-from deepmusician.options import GenerateOptions, from_dict
+from deepmusician.options import GenerateOptions, RewriteOptions, from_dict
 from deepmusician.progress import Bar
 from deepmusician.recipes import list_recipes
 from deepmusician.train_verbs import add_train_verbs
@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_train_verbs(verbs)
     _generate_parser(verbs)
+    _rewrite_parser(verbs)
     _humanise_parser(verbs)
     _evaluate_parser(verbs)
     _render_parser(verbs)
@@ -85,31 +86,77 @@ def _generate_parser(verbs: Any) -> None:
     _add_options(verb, GenerateOptions)
     verb.add_argument("--prime", metavar="FILE", help="the piece that guided composing goes on from")
     verb.add_argument(
-        "-s",
-        "--save",
-        default="composed.mid",
-        metavar="FILE",
-        help="where to save: .mid, .wav, .mp3 or .ogg (default: composed.mid)",
+        "--continue", metavar="FILE", dest="continued", help="as --prime FILE --keep: the piece, then what follows it"
     )
+    _add_save(verb, "composed.mid", "; several variations are numbered")
+
+
+def _add_save(verb: argparse.ArgumentParser, default: str, more: str = "") -> None:
+    text = f"where to save: .mid, .wav, .mp3 or .ogg{more} (default: {default})"
+    verb.add_argument("-s", "--save", default=default, metavar="FILE", help=text)
 
 
 def generate(args: argparse.Namespace) -> int:
     """Compose, save, and say what was composed."""
-    options = from_dict(GenerateOptions, _chosen(args, GenerateOptions))
-    if args.prime and args.init is None:
-        options = dataclasses.replace(options, init="guided")
-    if args.prime and options.init != "guided":
-        raise OptionError(f"--prime is the piece that guided goes on from, but -i is {options.init}; leave -i out")
+    chosen = _chosen(args, GenerateOptions)
+    prime = args.continued or args.prime
+    if args.continued and args.prime:
+        raise OptionError("--prime and --continue both name the piece to go on from; give one of them")
+    if prime and chosen.setdefault("init", "guided") != "guided":
+        raise OptionError(f"--prime is the piece that guided goes on from, but -i is {args.init}; leave -i out")
+    if args.continued:
+        chosen["keep"] = True
+    options = from_dict(GenerateOptions, chosen)
     save = _save_place(args.save)
-    from deepmusician.generation import compose
+    from deepmusician.generation import compose_variations
     from deepmusician.reading import read_song
 
-    composed = compose(args.checkpoint, options, read_song(args.prime) if args.prime else None)
-    for warning in composed.warnings:
-        print(warning, file=sys.stderr)
-    _save(composed.song, save)
-    print(f"{save}: {len(composed.song)} notes, {composed.song.beats:g} beats, {composed.song.seconds:.0f} s")
+    pieces = compose_variations(args.checkpoint, options, read_song(prime) if prime else None)
+    for i, piece in enumerate(pieces, 1):
+        for warning in piece.warnings:
+            print(warning, file=sys.stderr)
+        place = save if len(pieces) == 1 else save.with_stem(f"{save.stem}-{i}")
+        _save(piece.song, place)
+        print(f"{place}: {len(piece.song)} notes, {piece.song.beats:g} beats, {piece.song.seconds:.0f} s")
     return 0
+
+
+# rewrite
+
+
+def _rewrite_parser(verbs: Any) -> None:
+    verb = _verb(verbs, "rewrite", rewrite, "write some bars of a piece anew and keep the rest")
+    verb.add_argument("file", metavar="FILE", help="MIDI, MusicXML, ABC or Humdrum")
+    _add_checkpoint(verb)
+    verb.add_argument("--bars", required=True, metavar="FIRST-LAST", help="which bars, such as 5-8; 1 is the first")
+    _add_options(verb, RewriteOptions)
+    _add_save(verb, "rewritten.mid")
+
+
+def rewrite(args: argparse.Namespace) -> int:
+    """Rewrite some bars of one file, save, and say what is new."""
+    options = from_dict(RewriteOptions, _chosen(args, RewriteOptions))
+    first, last = _bars(args.bars)
+    save = _save_place(args.save)
+    from deepmusician.reading import read_song
+    from deepmusician.rewrite import rewrite as write_anew
+    from deepmusician.splice import span_of_bars
+
+    song = read_song(args.file)
+    written = write_anew(args.checkpoint, song, *span_of_bars(song, first, last), options)
+    for warning in written.warnings:
+        print(warning, file=sys.stderr)
+    _save(written.song, save)
+    print(f"{save}: bars {first} to {last} written anew, {len(written.song)} notes")
+    return 0
+
+
+def _bars(text: str) -> tuple[int, int]:
+    """ "5-8" or "5"."""
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal()):
+        raise OptionError(f"bars are written as FIRST-LAST, got {text!r}; try 5-8")
+    return int(first), int(last or first)
 
 
 SOUND = (".wav", ".mp3", ".ogg")

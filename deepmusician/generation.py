@@ -1,13 +1,15 @@
 """Compose: draw frame after frame from a trained model and write them down as a song.
 
-The same checkpoint, options and seed give the same notes, so the same MIDI to the byte.
+The same checkpoint, options and seed give the same notes, so the same MIDI to the byte. Each of several variations is
+drawn by itself, with its own seed: rounding in a matrix product depends on how many rows it has, so that in a batch a
+piece would not be the one that its seed gives alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +22,18 @@ from deepmusician.metrics import find_collapse, held_share
 from deepmusician.models.contract import Sampling
 from deepmusician.models.frames import from_model, to_model
 from deepmusician.notes import Song
-from deepmusician.options import GenerateOptions
+from deepmusician.options import TEMPO_BPM, DrawOptions, GenerateOptions
 from deepmusician.roll import KEYS, Roll, from_roll, parse_division, roll_from_frames, unpack
 from deepmusician.rolls import song_frames
+from deepmusician.scales import allowed_keys
+from deepmusician.splice import follow
 from deepmusician.styles import style_weights
 
 if TYPE_CHECKING:
     from deepmusician.models.base import Model
 
+# a checkpoint or run, or a loaded one: (model, card), perhaps with its held-out openings
+Source = str | Path | tuple[Any, ...]
 SETTINGS = ("temperature", "top_p", "fullness", "threshold")
 # temperature and top-p from bold to careful; the more careful, the longer chords are held
 CAUTION = (
@@ -39,32 +45,70 @@ FULLNESS = (0.7, 1.6)  # beyond it the model is too far from its data to be mend
 
 @dataclass(frozen=True)
 class Composition:
-    """A composed piece, as notes and as frames, and what is wrong with it in words (nothing, where empty)."""
+    """A composed piece as notes, what is new of it as frames, and what is wrong with that in words (empty: nothing).
+
+    What is new begins at beat `begin`: behind the piece it goes on from, where that is kept.
+    """
 
     song: Song
     roll: Roll
     warnings: tuple[str, ...] = ()
+    begin: float = 0.0
 
 
-def compose(
-    source: str | Path | tuple[Model, dict[str, Any]], options: GenerateOptions, prime: Song | None = None
-) -> Composition:
-    """Compose with a checkpoint, a run, or a loaded (model, card).
+def compose(source: Source, options: GenerateOptions, prime: Song | None = None) -> Composition:
+    """Compose with a checkpoint, a run, or a loaded one: the first of the variations.
 
-    `guided` goes on from the end of `prime`, else from the opening of a held-out piece that the seed picks.
+    `guided` goes on from the end of `prime`, else from the opening of a held-out piece.
     """
-    model, card = source if isinstance(source, tuple) else checkpoint.load(source)
-    if not model.composes:
-        raise OptionError("this model composes nothing, it gives a piece its velocities; use deepmusician humanise")
+    model, card = opened(source)
     how = sampling(options, card)
     generator = torch.Generator().manual_seed(options.seed)
     heard, style = told(source, card, options, prime)
     frames, highest = compose_frames(model, options.seq_len, how, options.init, heard, generator, style=style)
-    division = parse_division(options.division or card["options"].get("division", "1/16"))
+    division = parse_division(options.division or division_of(card))
     roll = roll_from_frames(frames[0], division)
-    song = from_roll(roll, tempo_bpm=options.tempo_bpm, program=options.program)
     warnings = find_collapse(roll.sounding, card.get("data", {}).get("held_share"), highest, how.threshold)
-    return Composition(song, roll, tuple(warnings))
+    if options.keep:
+        kept = prime or _opening_song(heard, options, card)
+        frame = float(4 * parse_division(division_of(card)))  # in beats
+        begin = round(kept.beats / frame) * frame
+        song = follow(kept, from_roll(roll), begin, options.tempo_bpm, options.program)
+        return Composition(song, roll, tuple(warnings), begin)
+    return Composition(from_roll(roll, *suited(options, card)), roll, tuple(warnings))
+
+
+def compose_variations(
+    source: Source, options: GenerateOptions, prime: Song | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Composition]:  # fmt: skip
+    """As many pieces as `options.variations` says; number i is what `compose` gives with seed + i, to the byte."""
+    source = source if isinstance(source, tuple) else checkpoint.load_whole(source)
+    pieces = []
+    for i in range(options.variations):
+        pieces.append(compose(source, variation(options, i), prime))
+        if progress:
+            progress(i + 1, options.variations)
+    return pieces
+
+
+def variation(options: GenerateOptions, i: int) -> GenerateOptions:
+    """The options of variation `i`, 0 the first, as a piece of its own."""
+    return replace(options, seed=options.seed + i, variations=1)
+
+
+def opened(source: Source) -> tuple[Model, dict[str, Any]]:
+    """The model, which must compose, and its card. Raises OptionError for a model of expression."""
+    model, card = source[:2] if isinstance(source, tuple) else checkpoint.load(source)
+    if not model.composes:
+        raise OptionError("this model composes nothing, it gives a piece its velocities; use deepmusician humanise")
+    return model, card
+
+
+def suited(options: GenerateOptions, card: dict[str, Any]) -> tuple[float, int]:
+    """Tempo and program: the options', else those that suit the model, else 100 beats a minute on a piano."""
+    own = {"tempo_bpm": TEMPO_BPM, "program": 0, **card.get("composing", {})}
+    return tuple(own[k] if (v := getattr(options, k)) is None else v for k in ("tempo_bpm", "program"))
 
 
 def told(
@@ -73,16 +117,17 @@ def told(
     """What a model is told beyond its own frames: those to go on from, uint8 [n, W], and the styles' weights [T, n]."""
     heard = None
     if options.init == "guided":
-        heard = _prime_frames(prime, card) if prime is not None else _held_out_frames(source, options.seed)
+        heard = prime_frames(prime, card, options.keep) if prime is not None else _held_out_frames(source, options)
     names = tuple(card.get("data", {}).get("styles", ()))
     return heard, style_weights(options.style, names, options.seq_len) if names else no_style(options.style)
 
 
-def sampling(options: GenerateOptions, card: dict[str, Any]) -> Sampling:
+def sampling(options: DrawOptions, card: dict[str, Any]) -> Sampling:
     """How to draw frames: the options', else the checkpoint's own settings, else what suits most."""
     own = {"temperature": 0.7, "top_p": 0.8, "fullness": 1.0, "threshold": 0.5, **card}
-    values = {k: own[k] if getattr(options, k) is None else getattr(options, k) for k in SETTINGS}
-    return Sampling(options.sampler, **values)
+    values = {k: own[k] if (v := getattr(options, k, None)) is None else v for k in SETTINGS}
+    allowed = None if options.scale is None else torch.from_numpy(allowed_keys(options.scale))
+    return Sampling(getattr(options, "sampler", "sample"), **values, allowed=allowed)
 
 
 def no_style(asked: str | None) -> None:
@@ -114,7 +159,8 @@ def compose_frames(
             frame = model.head.sample(context, how, generator)
             written[:, t] = from_model(frame)
             if how.sampler == "threshold":
-                highest = max(highest or 0.0, float(model.head.probability(context, generator).max()))
+                likely = how.only_allowed(model.head.probability(context, generator))
+                highest = max(highest or 0.0, float(likely.max()))
     return written, highest
 
 
@@ -167,24 +213,42 @@ def _calibrate_fullness(
     return middle, float(np.mean([held_share(f) for f in sounding]))
 
 
-def _prime_frames(prime: Song, card: dict[str, Any]) -> np.ndarray:
-    """The piece to go on from as the model sees it, uint8 [n, W]. Raises OptionError if none of it can be heard."""
+def division_of(card: dict[str, Any]) -> str:
+    """How long a frame of the model is, as a part of a whole note."""
+    return card["options"].get("division", "1/16")
+
+
+def prime_frames(prime: Song, card: dict[str, Any], to_the_end: bool = False) -> np.ndarray:
+    """The piece to go on from as the model sees it, uint8 [n, W]. Raises OptionError if none of it can be heard.
+
+    Silent frames `to_the_end` stand for what only people hear there: a drum, or a key that no piano has.
+    """
     options = card["options"]
-    grid = parse_division(options.get("division", "1/16"))
-    choices = options.get("voices", "all"), options.get("remove_zeros", False), options.get("planes", "sounding")
-    frames = song_frames(prime, grid, *choices)
+    silence = options.get("remove_zeros", False)
+    division, choices = parse_division(division_of(card)), (silence, options.get("planes", "sounding"))
+    frames = song_frames(prime, division, options.get("voices", "all"), *choices)
+    if to_the_end and not silence:
+        frames = np.pad(frames, ((0, max(0, round(prime.beats / float(4 * division)) - len(frames))), (0, 0)))
     if not frames.any():
         raise OptionError("the piece to go on from has no note on the piano's 88 keys; choose another one")
     return frames
 
 
-def _held_out_frames(source: Any, seed: int) -> np.ndarray:
+def _held_out_frames(source: Source, options: GenerateOptions) -> np.ndarray:
     """The opening of one of the held-out pieces kept with the checkpoint, uint8 [n, W]."""
-    primes = None if isinstance(source, tuple) else checkpoint.load_primes(source)
+    primes = (*source, None)[2] if isinstance(source, tuple) else checkpoint.load_primes(source)
     if primes is None:
         raise OptionError("guided needs a piece to go on from, and this checkpoint holds none; give one with --prime")
-    opening = primes[seed % len(primes)].numpy()
+    if options.opening is not None and options.opening > len(primes):
+        raise OptionError(f"this checkpoint keeps openings 1 to {len(primes)}, got {options.opening}; choose another")
+    place = options.seed % len(primes) if options.opening is None else options.opening - 1
+    opening = primes[place].numpy()
     return opening if opening.shape[-1] >= KEYS else unpack(opening).view(np.uint8)  # version 0.1 packed them
+
+
+def _opening_song(heard: np.ndarray, options: GenerateOptions, card: dict[str, Any]) -> Song:
+    """A held-out opening as notes, so that it can be kept."""
+    return from_roll(roll_from_frames(heard, division_of(card)), *suited(options, card))
 
 
 @contextmanager

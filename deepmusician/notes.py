@@ -7,6 +7,7 @@ A song knows nothing of files, grids or sound.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -180,6 +181,13 @@ class Song:
     def with_tempo(self, bpm: float) -> Song:
         """Replace the tempo map by one tempo, in quarter notes a minute."""
         return replace(self, tempos=_events([(0, bpm)], TEMPO))
+
+
+def fingerprint(song: Song) -> str:
+    """A short name for exactly these notes at this tempo on these instruments."""
+    parts = (song.notes, song.tempos, song.meters)
+    digest = hashlib.sha1(b"".join(part.tobytes() for part in parts) + repr(song.ticks_per_beat).encode())
+    return digest.hexdigest()[:16]
 
 
 def _in_order(notes: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""What a person can choose, in one declarative table each for training and composing.
+"""What a person can choose, in one declarative table each for training, composing and rewriting.
 
 A field's name is the long flag, the TOML key and the session key alike; its metadata holds the short flag, the help
 text, the allowed range and the group a page shows it under. Flags and sliders are both built from these tables,
@@ -15,6 +15,7 @@ from typing import Any
 from deepmusician.errors import OptionError
 from deepmusician.losses import KINDS as LOSSES
 from deepmusician.roll import PLANES, parse_division
+from deepmusician.scales import parse_scale
 
 ARRANGEMENTS = ("encoder-decoder", "decoder", "expression")
 BACKBONES = ("rnn", "lstm", "gru", "tcn", "transformer", "biaxial", "biaxial-lstm")
@@ -25,6 +26,7 @@ SAMPLERS = ("sample", "threshold")
 VOICES = ("all", "melody")
 ACCELERATORS = ("cpu", "gpu", "tpu")
 PRECISIONS = ("auto", "fp32", "bf16")
+TEMPO_BPM = 100.0  # of what is composed, where neither the person nor the model names another
 
 
 def option(
@@ -236,21 +238,9 @@ def _check_model(o: TrainOptions) -> None:
 
 
 @dataclass(frozen=True)
-class GenerateOptions:
-    """How to compose with a trained model."""
+class DrawOptions:
+    """How notes are drawn, whether a piece is composed or a part of one is written anew."""
 
-    seq_len: int = option(256, "frames to compose", "-l", low=1, high=20_000)
-    init: str = option(
-        "zero",
-        "zero begins a piece, random starts anywhere, guided goes on from a piece",
-        "-i",
-        choices=INITIAL_STATES,
-    )
-    sampler: str = option(
-        "sample",
-        "sample draws each key by its probability; threshold plays every key above a limit",
-        choices=SAMPLERS,
-    )
     temperature: float | None = option(
         None, "below 1 plays safe, above 1 takes risks; without it the checkpoint's own", low=0.05, high=3.0
     )
@@ -266,6 +256,42 @@ class GenerateOptions:
         low=0.25,
         high=4.0,
     )
+    scale: str | None = option(
+        None, "keep to a scale, such as 'C major', 'F# minor', 'D dorian' or 'A blues': no other key ever sounds"
+    )
+    style: str | None = option(
+        None,
+        "of a model that learnt several: one style, a mix such as a:0.7,b:0.3, or a change along the piece, a>b",
+    )
+    seed: int = option(0, "the same seed gives the same notes, to the byte", low=0, high=2**31 - 1)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.scale is not None:
+            parse_scale(self.scale)
+
+
+@dataclass(frozen=True)
+class GenerateOptions(DrawOptions):
+    """How to compose with a trained model."""
+
+    seq_len: int = option(256, "frames to compose", "-l", low=1, high=20_000)
+    init: str = option(
+        "zero",
+        "zero begins a piece, random starts anywhere, guided goes on from a piece",
+        "-i",
+        choices=INITIAL_STATES,
+    )
+    opening: int | None = option(
+        None, "which of the held-out openings kept with the checkpoint guided goes on from; without it the seed picks",
+        low=1, high=64,
+    )  # fmt: skip
+    keep: bool = option(False, "keep the piece that guided goes on from, and let the new music follow it")
+    sampler: str = option(
+        "sample",
+        "sample draws each key by its probability; threshold plays every key above a limit",
+        choices=SAMPLERS,
+    )
     threshold: float | None = option(
         None,
         "probability at which a key sounds; without it the checkpoint's own",
@@ -273,19 +299,24 @@ class GenerateOptions:
         low=0.001,
         high=0.999,
     )
-    style: str | None = option(
-        None,
-        "of a model that learnt several: one style, a mix such as a:0.7,b:0.3, or a change along the piece, a>b",
-    )
     division: str | None = option(None, "length of a frame; without it the one the model was trained on", "-d")
-    tempo_bpm: float = option(100.0, "quarter notes a minute", low=20.0, high=400.0)
-    program: int = option(0, "General MIDI instrument, 0..127 (0 is a piano)", low=0, high=127)
-    seed: int = option(0, "the same seed gives the same piece, to the byte", low=0, high=2**31 - 1)
+    tempo_bpm: float | None = option(
+        None, "quarter notes a minute; without it the kept piece's, else what suits the model", low=20.0, high=400.0
+    )
+    program: int | None = option(
+        None, "General MIDI instrument, 0..127 (0 is a piano); without it the kept piece's, else what suits the model",
+        low=0, high=127,
+    )  # fmt: skip
+    variations: int = option(1, "how many pieces, the next ones with the next seeds", low=1, high=16)
 
     def __post_init__(self) -> None:
-        _check(self)
+        super().__post_init__()
         if self.division is not None:
             parse_division(self.division)
+        if self.keep and self.init != "guided":
+            raise OptionError(f"keep keeps the piece that guided goes on from, got init {self.init}; set it to guided")
+        if self.seed + self.variations > 2**31:
+            raise OptionError(f"the variations take the seeds from {self.seed} on, beyond {2**31 - 1}; lower seed")
 
 
 def milestone_epochs(milestones: str, n_epochs: int) -> tuple[int, ...]:
@@ -304,7 +335,20 @@ def milestone_epochs(milestones: str, n_epochs: int) -> tuple[int, ...]:
     return tuple(sorted({epoch for part in parts if (epoch := int(part)) <= n_epochs}))
 
 
-def to_dict(options: TrainOptions | GenerateOptions) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RewriteOptions(DrawOptions):
+    """How a part of a piece is written anew."""
+
+    candidates: int = option(
+        16, "how many ways through the gap are tried, and weighed by how well they lead into what follows",
+        low=1, high=128,
+    )  # fmt: skip
+
+
+Options = TrainOptions | GenerateOptions | RewriteOptions
+
+
+def to_dict(options: Options) -> dict[str, Any]:
     """The options as plain values; None, which TOML cannot hold, is left out."""
     return {k: v for k, v in dataclasses.asdict(options).items() if v is not None}
 
@@ -318,7 +362,7 @@ def from_dict(kind: type, values: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-def command_line(options: TrainOptions | GenerateOptions, start: TrainOptions | GenerateOptions | None = None) -> str:
+def command_line(options: Options, start: Options | None = None) -> str:
     """The flags that differ from `start`, else from the defaults, as they are typed; the path always."""
     start = start or type(options)()
     words = []

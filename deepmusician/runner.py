@@ -29,7 +29,7 @@ from deepmusician.metrics import held_share
 from deepmusician.midi import write_midi
 from deepmusician.milestones import calibrate_if_missing, forget_after, keep, point, prune
 from deepmusician.music_card import describe_data, describe_songs, fingerprint
-from deepmusician.options import GenerateOptions, milestone_epochs, to_dict
+from deepmusician.options import TEMPO_BPM, GenerateOptions, milestone_epochs, to_dict
 from deepmusician.recipes import train_command
 from deepmusician.roll import from_roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls, read_rolls
@@ -149,7 +149,7 @@ class _Session:
         for name, model in simple.items():
             frames = compose_simply(model, SAMPLE_FRAMES, self.options.seed).view(np.uint8)
             roll = roll_from_frames(frames, parse_division(self.options.division))
-            write_midi(from_roll(roll, tempo_bpm=GenerateOptions.tempo_bpm), folder / f"{name}.mid")
+            write_midi(from_roll(roll, tempo_bpm=TEMPO_BPM), folder / f"{name}.mid")
         return judge(simple, map(rolls.sounding, judged), rolls.planes)
 
     def _begin(self, songs: list[dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from deepmusician.options import GenerateOptions, to_dict
+from deepmusician.options import TEMPO_BPM, GenerateOptions, to_dict
 from ui import cached, keys, router
 from ui.compose_form import FIELDS, choose_model, choose_prime, choose_program, choose_style
 from ui.humanise_form import HUMANISE, choose_task, humanise_piece, humanised, offer_humanising
@@ -40,14 +40,14 @@ with left:
     values["division"] = control(FIELDS["division"], "compose")
     values["seq_len"] = model.frames(bars, values["division"])
     st.caption(f"{values['seq_len']:,} frames of {values['division'] or model.division} of a whole note")
-    values["tempo_bpm"] = control(FIELDS["tempo_bpm"], place, own.get("tempo_bpm", GenerateOptions.tempo_bpm))
+    values["tempo_bpm"] = control(FIELDS["tempo_bpm"], place, own.get("tempo_bpm", TEMPO_BPM))
 with right:
     values["sampler"] = control(FIELDS["sampler"], "compose")
     names = ("temperature", "top_p", "fullness") if values["sampler"] == "sample" else ("threshold",)
     values |= {name: control(FIELDS[name], "compose") for name in names}
     if values["sampler"] == "sample" and model.automatic:
         st.caption(model.automatic)
-    values["program"] = choose_program(place, own.get("program", GenerateOptions.program))
+    values["program"] = choose_program(place, own.get("program", 0))
     values["seed"] = control(FIELDS["seed"], "compose")
 
 if st.button("Compose", type="primary", icon=":material/music_note:"):

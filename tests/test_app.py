@@ -532,6 +532,7 @@ def test_every_composing_option_has_a_control(two_styles):
     sampling = {"compose.temperature", "compose.top_p", "compose.fullness"}  # shown with the other sampler
     expected = {f"compose.{f.name}" for f in dataclasses.fields(GenerateOptions)} - sampling
     expected -= {"compose.seq_len"}  # said in bars
+    expected -= {f"compose.{name}" for name in ("scale", "opening", "keep", "variations")}  # on the command line alone
     assert expected | {"compose.bars"} <= shown
     by_key(app.get("button_group"), "compose.sampler").set_value("sample").run()
     assert sampling <= {w.key for kind in (app.slider, app.select_slider) for w in kind}

@@ -199,3 +199,39 @@ def test_the_flags_keep_the_originals_names(capsys):
     flags = "-p -e -b -s -l -c -g -a -lr -t -tf -d -rz -div -ac --run --resume --seed"
     for flag in flags.split():
         assert f" {flag}" in text or f"{flag} " in text
+
+
+def test_variations_are_numbered_and_each_is_what_its_seed_gives(trained, tmp_path):
+    words = ["generate", "-c", "tunes", "-l", "32"]
+    assert main([*words, "--variations", "2", "--seed", "5", "-s", str(tmp_path / "v.mid")]) == 0
+    assert main([*words, "--seed", "6", "-s", str(tmp_path / "six.mid")]) == 0
+    assert (tmp_path / "v-2.mid").read_bytes() == (tmp_path / "six.mid").read_bytes()
+    assert (tmp_path / "v-1.mid").read_bytes() != (tmp_path / "v-2.mid").read_bytes()
+
+
+def test_a_piece_is_continued_and_some_of_its_bars_rewritten(trained, tmp_path, midi_folder):
+    tune, longer, other = midi_folder / "tune-0.mid", tmp_path / "longer.mid", tmp_path / "other.mid"
+    assert main(["generate", "-c", "tunes", "--continue", str(tune), "-l", "32", "-s", str(longer)]) == 0
+    old, new = read_song(tune).notes, read_song(longer).notes
+    assert new[: len(old)].tolist() == old.tolist() and len(new) > len(old)
+    words = ["rewrite", str(tune), "-c", "tunes", "--bars", "3-4", "--candidates", "2", "-s", str(other)]
+    assert main([*words, "--scale", "C major"]) == 0
+    new = read_song(other).notes
+    outside = [notes[(notes["onset"] < 8) | (notes["onset"] >= 16)].tolist() for notes in (old, new)]
+    assert outside[0] == outside[1]
+    inside = new[(new["onset"] >= 8) & (new["onset"] < 16)]
+    assert set(inside["pitch"] % 12) <= {0, 2, 4, 5, 7, 9, 11}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["generate", "-c", "x", "--prime", "a.mid", "--continue", "b.mid"], "give one of them"),
+        (["generate", "-c", "x", "--continue", "a.mid", "-i", "zero"], "but -i is zero"),
+        (["generate", "-c", "x", "--scale", "H major"], "begins with its tonic"),
+        (["generate", "-c", "x", "--keep"], "keep keeps the piece"),
+        (["rewrite", "a.mid", "-c", "x", "--bars", "five"], "FIRST-LAST, got 'five'"),
+    ],
+)
+def test_what_cannot_be_composed_or_rewritten_is_one_line(words, message, capsys):
+    assert message in one_line(capsys, *words)

@@ -8,13 +8,14 @@ import torch
 
 from deepmusician import checkpoint
 from deepmusician.errors import OptionError
-from deepmusician.generation import CAUTION, calibrate, compose, compose_frames
+from deepmusician.generation import CAUTION, calibrate, compose, compose_frames, compose_variations
 from deepmusician.midi import write_midi
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Sampling
 from deepmusician.models.registry import make
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
+from deepmusician.scales import allowed_keys
 
 CARD = {"options": {"division": "1/16"}, "threshold": 0.5, "title": "t", "data": {}}
 OPTIONS = GenerateOptions(seq_len=40, seed=7)
@@ -130,3 +131,85 @@ def test_guided_without_any_piece_is_refused(tmp_path):
     folder = checkpoint.save(tmp_path / "c", model, CARD)
     with pytest.raises(OptionError, match="give one with --prime"):
         compose(folder, dataclasses.replace(OPTIONS, init="guided"))
+
+
+@pytest.mark.parametrize("init", ["zero", "random", "guided"])
+def test_each_variation_is_the_piece_that_its_own_seed_gives_alone(saved, init):
+    four = compose_variations(saved, dataclasses.replace(OPTIONS, variations=4, init=init))
+    alone = [compose(saved, dataclasses.replace(OPTIONS, seed=7 + i, init=init)) for i in range(4)]
+    assert [write_midi(p.song) for p in four] == [write_midi(p.song) for p in alone]
+    assert len({write_midi(p.song) for p in four}) == 4
+
+
+def test_a_model_loaded_once_composes_as_its_checkpoint_does(saved):
+    options = dataclasses.replace(OPTIONS, init="guided")
+    whole = checkpoint.load_whole(saved)
+    assert write_midi(compose(whole, options).song) == write_midi(compose(saved, options).song)
+
+
+def test_only_keys_of_the_scale_sound(saved):
+    roll = compose(saved, dataclasses.replace(OPTIONS, scale="A minor pentatonic")).roll
+    assert roll.sounding.any() and not roll.sounding[:, ~allowed_keys("A minor pentatonic")].any()
+
+
+def test_density_changes_with_the_same_random_numbers(saved):
+    """Fuller keeps each note that was there: the same numbers decide, against higher probabilities."""
+    model, _ = checkpoint.load(saved)
+    for layer in (model.head.part.net[-1],):
+        layer.weight.data.zero_()  # what was heard must not matter, else a new note changes all that follow
+    thin, full = (
+        compose((model, CARD), dataclasses.replace(OPTIONS, fullness=f)).roll.sounding for f in (1.0, 1.5)
+    )
+    assert (full >= thin).all() and full.sum() > 1.3 * thin.sum()
+
+
+PRIME = Song.from_notes([(0, 1, 60), (1, 1.5, 64)], velocity=55, ticks_per_beat=96).with_tempo(77).with_program(40)
+
+
+def test_a_continued_piece_keeps_its_original_in_front_to_the_note(saved):
+    options = dataclasses.replace(OPTIONS, init="guided", keep=True)
+    piece = compose(saved, options, PRIME)
+    front = piece.song.notes[piece.song.notes["onset"] < 2.5]
+    assert front.tolist() == PRIME.notes.tolist() and piece.begin == 2.5
+    assert piece.song.tempo_bpm == 77 and set(piece.song.notes["program"]) == {40}
+    alone = compose(saved, dataclasses.replace(options, keep=False), PRIME).song
+    later = piece.song.notes[len(PRIME) :]
+    assert (later["onset"] - 2.5).tolist() == alone.notes["onset"].tolist()
+    assert later["pitch"].tolist() == alone.notes["pitch"].tolist()
+
+
+def test_a_continuation_begins_after_the_last_drum(saved):
+    import numpy as np
+
+    drum = PRIME.notes[:1].copy()
+    drum["onset"], drum["drum"] = 3, True
+    prime = dataclasses.replace(PRIME, notes=np.concatenate([PRIME.notes, drum]))
+    assert compose(saved, dataclasses.replace(OPTIONS, init="guided", keep=True), prime).begin == 4
+
+
+def test_a_held_out_opening_can_be_chosen_and_kept(saved):
+    one, two = (
+        compose(saved, dataclasses.replace(OPTIONS, init="guided", opening=i, seed=3, keep=True)) for i in (1, 2)
+    )
+    assert one.begin == two.begin == 2  # eight semiquavers
+    fronts = [p.song.notes["pitch"][p.song.notes["onset"] < 2].tolist() for p in (one, two)]
+    assert fronts[0] != fronts[1]
+    with pytest.raises(OptionError, match="keeps openings 1 to 2, got 3"):
+        compose(saved, dataclasses.replace(OPTIONS, init="guided", opening=3))
+
+
+def test_keeping_without_a_piece_to_go_on_from_is_refused():
+    with pytest.raises(OptionError, match="got init zero; set it to guided"):
+        GenerateOptions(keep=True)
+
+
+def test_variations_take_no_seed_beyond_the_last():
+    with pytest.raises(OptionError, match="lower seed"):
+        GenerateOptions(seed=2**31 - 1, variations=2)
+
+
+def test_tempo_and_instrument_are_the_models_own_unless_others_are_chosen(saved):
+    assert compose(saved, OPTIONS).song.tempo_bpm == 100
+    checkpoint.amend_card(saved, composing={"tempo_bpm": 66.0, "program": 19})
+    own, mine = compose(saved, OPTIONS).song, compose(saved, dataclasses.replace(OPTIONS, tempo_bpm=90)).song
+    assert (own.tempo_bpm, mine.tempo_bpm) == (66, 90) and set(own.notes["program"]) == {19}

@@ -720,3 +720,49 @@ def test_top_p_keeps_the_fewest_keys_that_hold_the_share():
 def test_impossible_sampling_is_refused(values, message):
     with pytest.raises(OptionError, match=message):
         Sampling(**values)
+
+
+# keys that may not sound
+
+
+@pytest.mark.parametrize("how", [
+    {}, {"temperature": 0.7, "top_p": 0.8, "fullness": 3.0}, {"sampler": "threshold", "threshold": 0.0},
+], ids=["plain", "sharpened", "threshold"])  # fmt: skip
+@pytest.mark.parametrize("rows", [0, 10**6], ids=["walk", "leap"])
+@pytest.mark.parametrize("planes", PLANES)
+@pytest.mark.parametrize("head", ["keys", *CHORDS])
+def test_a_key_that_may_not_sound_never_does(head, planes, rows, how):
+    c = config(head, planes)
+    drawn = head_of(c)
+    drawn.part.leap_rows = rows
+    allowed = torch.tensor([True, False, True, False, True])
+    context = contexts(c, 5, 200, last=torch.ones(5 * c.n_planes))  # it sounded before, too
+    frames = drawn.sample(context, Sampling(**how, allowed=allowed), seeded()).unflatten(-1, (-1, 5))
+    assert not frames[..., ~allowed].any()
+    assert all(frames[:, 0, k].any() for k in (0, 2, 4))
+
+
+@pytest.mark.parametrize("how", [{}, {"sampler": "threshold", "threshold": 0.0}], ids=["sample", "threshold"])
+@pytest.mark.parametrize("planes", PLANES_MELODY)
+def test_a_melody_neither_strikes_nor_holds_a_key_that_may_not_sound(planes, how):
+    c = config("melody", planes, skip=True)
+    head = head_of(c)
+    allowed = torch.tensor([True, False, True, False, True])
+    last = torch.zeros(c.n_planes, 5)
+    last[0, 1] = 1
+    frames = head.sample(contexts(c, 5, 300, last=last), Sampling(**how, allowed=allowed), seeded())
+    assert not frames.unflatten(-1, (-1, 5))[..., ~allowed].any() and frames.any()
+
+
+def test_among_the_keys_that_may_sound_all_stays_as_likely_as_it_was():
+    logits = torch.tensor([[0.3, 2.0, -1.0, 0.5]])
+    allowed = torch.tensor([True, False, True, True])
+    p = sharpen(logits, allowed=allowed)
+    torch.testing.assert_close(p, torch.sigmoid(logits) * allowed)
+    sharper = sharpen(logits, 0.5, 1.0, 1.0, allowed)
+    assert sharper.sum().item() == pytest.approx(p.sum().item(), abs=1e-4) and sharper[0, 1] == 0
+
+
+def test_a_scale_without_any_key_is_refused():
+    with pytest.raises(OptionError, match="at least one key"):
+        Sampling(allowed=torch.zeros(5, dtype=torch.bool))

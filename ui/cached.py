@@ -6,7 +6,6 @@ shared, not copied; they are told apart by their fingerprint.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+<<<<<<< HEAD
 from deepmusician.notes import Song
 from ui import figures
+=======
+from deepmusician.notes import Song, fingerprint
+from ui import describe, figures
+>>>>>>> 47a5508 (Keep to a scale, continue a piece, write some of its bars anew, compose variations; keep what was composed)
 
 if TYPE_CHECKING:
     from deepmusician.attention import Look
@@ -24,13 +28,6 @@ if TYPE_CHECKING:
     from deepmusician.render import Audio
 
 KEPT_DATA_SETS = 6
-
-
-def fingerprint(song: Song) -> str:
-    """A short name for exactly these notes at this tempo on these instruments."""
-    parts = (song.notes, song.tempos, song.meters)
-    digest = hashlib.sha1(b"".join(part.tobytes() for part in parts) + repr(song.ticks_per_beat).encode())
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ or 1, velocity / 127.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -48,7 +48,8 @@ class Sampling:
     """How a frame is drawn from its distribution.
 
     `sample` draws every key by its honest probability, sharpened by `temperature` and cut by `top_p`, with `fullness`
-    times as many notes as the model expects; `threshold` plays each key whose output reaches `threshold`.
+    times as many notes as the model expects; `threshold` plays each key whose output reaches `threshold`. Where
+    `allowed` bool [K] is given, no other key ever sounds, whichever head draws.
     """
 
     sampler: str = "sample"
@@ -56,6 +57,7 @@ class Sampling:
     top_p: float = 1.0
     threshold: float = 0.5
     fullness: float = 1.0
+    allowed: Tensor | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.sampler not in ("sample", "threshold"):
@@ -66,3 +68,9 @@ class Sampling:
             raise OptionError(f"top_p must be above 0 and at most 1, got {self.top_p:g}")
         if self.fullness <= 0:
             raise OptionError(f"fullness must be above 0, got {self.fullness:g}; 1 leaves the music as full as it is")
+        if self.allowed is not None and not bool(self.allowed.any()):
+            raise OptionError("at least one key must be allowed to sound, got none; choose another scale")
+
+    def only_allowed(self, keys: Tensor) -> Tensor:
+        """`keys` [..., K], bool or probabilities, with 0 for those that may not sound."""
+        return keys if self.allowed is None else keys * self.allowed.to(keys)

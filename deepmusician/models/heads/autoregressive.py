@@ -34,6 +34,10 @@ class Autoregressive(Part):
         """Logits [..., K] of each key, given `context` [..., size] and the keys below it in `sounding` [..., K]."""
         raise NotImplementedError
 
+    def ready(self, context: Tensor) -> Callable[[Tensor], Tensor]:
+        """`conditionals` of chord after chord for one `context`; a subclass may work out beforehand what they share."""
+        return lambda sounding: self.conditionals(context, sounding)
+
     def begin(self, context: Tensor) -> Any:
         """What drawing N chords from `context` [N, size] has to keep in mind, before the first key."""
         raise NotImplementedError
@@ -54,7 +58,7 @@ class Autoregressive(Part):
     def probability(self, context: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """See Part: each key's output given the keys below it, averaged over a few chords drawn in parallel."""
         rows = context.reshape(-1, context.shape[-1]).repeat_interleave(MARGINAL_CHORDS, 0)
-        _, logits = self._chords(rows, 1.0, generator)
+        _, logits = self._chords(rows, Sampling(), generator)
         mean = torch.sigmoid(logits).view(-1, MARGINAL_CHORDS, self.n_keys).mean(1)
         return mean.view(*context.shape[:-1], self.n_keys)
 
@@ -68,17 +72,17 @@ class Autoregressive(Part):
         """
         rows = context.reshape(-1, context.shape[-1])
         if how.sampler == "threshold":
-            least = _log_odds(how.threshold)
-            chords, _ = self._draw(rows, lambda keys, logits: logits >= least)
+            least, may = _log_odds(how.threshold), _only(how)
+            chords, _ = self._draw(rows, lambda keys, logits: may(keys, logits >= least))
         elif how.temperature == how.top_p == 1:
-            chords, _ = self._chords(rows, how.fullness, generator)
+            chords, _ = self._chords(rows, how, generator)
         else:
             chords = self._pick(rows, how, generator)
         return chords.view(*context.shape[:-1], self.n_keys)
 
     def _pick(self, context: Tensor, how: Sampling, generator: torch.Generator | None) -> Tensor:
         """One of CANDIDATES chords for each context [N, size]: [N, K]."""
-        chords, logits = self._chords(context.repeat_interleave(CANDIDATES, 0), how.fullness, generator)
+        chords, logits = self._chords(context.repeat_interleave(CANDIDATES, 0), how, generator)
         honest = posterior_logits(logits, self.objective) + math.log(how.fullness)
         log_p = -binary_cross_entropy_with_logits(honest, chords, reduction="none").sum(-1)
         ranked, order = log_p.view(-1, CANDIDATES).sort(-1, descending=True)
@@ -88,11 +92,12 @@ class Autoregressive(Part):
         rows = torch.arange(len(context), device=context.device)
         return chords.view(-1, CANDIDATES, self.n_keys)[rows, pick[:, 0]]
 
-    def _chords(self, context: Tensor, fullness: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def _chords(self, context: Tensor, how: Sampling, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Draw chords [N, K] by their honest probabilities; with the network's logits [N, K] on the way."""
         noise = torch.rand((len(context), self.n_keys), generator=generator, device=context.device)
-        noise = torch.logit(noise) - math.log(fullness)
-        return self._draw(context, lambda keys, logits: posterior_logits(logits, self.objective) > noise[:, keys])
+        noise, may = torch.logit(noise) - math.log(how.fullness), _only(how)
+        sounds = lambda keys, logits: posterior_logits(logits, self.objective) > noise[:, keys]  # noqa: E731
+        return self._draw(context, lambda keys, logits: may(keys, sounds(keys, logits)))
 
     def _draw(self, context: Tensor, choose: Callable[[Any, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Decide all keys by `choose`, which is told keys and their logits: chords and logits, [N, K] both."""
@@ -116,17 +121,23 @@ class Autoregressive(Part):
         With nothing sounding above the keys decided so far, the logits of all keys are right up to the next that
         sounds: those between were known to be silent.
         """
-        keys = torch.arange(self.n_keys, device=context.device)
+        keys, conditionals = torch.arange(self.n_keys, device=context.device), self.ready(context)
         chord = torch.zeros(len(context), self.n_keys, device=context.device)
         decided = torch.zeros(len(context), 1, dtype=torch.long, device=context.device)
         while True:
-            logits = self.conditionals(context, chord.to(context.dtype)).float()
+            logits = conditionals(chord.to(context.dtype)).float()
             sounds = choose(keys, logits) & (keys >= decided)
             if not sounds.any():
                 return chord, logits
             lowest = sounds & (sounds.cumsum(-1) == 1)
             chord = chord + lowest
             decided = torch.where(lowest, keys + 1, decided).amax(-1, keepdim=True)
+
+
+def _only(how: Sampling) -> Callable[[Any, Tensor], Tensor]:
+    """A choice [...] among `keys`, one or all, without those that may not sound."""
+    allowed = how.allowed
+    return lambda keys, sounds: sounds if allowed is None else sounds & allowed[keys]
 
 
 def _log_odds(p: float) -> float:

@@ -8,6 +8,7 @@ Transformer, ICLR 2019. The network is ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -57,6 +58,8 @@ class Intervals(Autoregressive):
 
     def _numbers(self, count: Tensor) -> Tensor:
         """What the number of chosen keys tells, [...] -> [..., n]."""
+        if not torch.is_grad_enabled():
+            return self.number[count.clamp(max=MOST).long()]  # sooner, but its gradient later
         places = torch.arange(MOST + 1, device=count.device)
         return (count.clamp(max=MOST)[..., None] == places).to(self.number.dtype) @ self.number
 
@@ -67,10 +70,19 @@ class Intervals(Autoregressive):
 
     def conditionals(self, context: Tensor, sounding: Tensor) -> Tensor:
         """See Autoregressive."""
-        known = self.known(self.thin(by_key(context, self.width, self.planes, self.n_keys)))
-        below = (sounding @ self._voices().flatten(1)).unflatten(-1, (self.n_keys, -1))
-        count = sounding.cumsum(-1) - sounding
-        return self._answer(known + below + self._numbers(count) + self.key) + self.bias
+        return self.ready(context)(sounding)
+
+    def ready(self, context: Tensor) -> Callable[[Tensor], Tensor]:
+        """See Autoregressive."""
+        known = self.known(self.thin(by_key(context, self.width, self.planes, self.n_keys))) + self.key
+        voices = self._voices().flatten(1)
+
+        def conditionals(sounding: Tensor) -> Tensor:
+            below = (sounding @ voices).unflatten(-1, (self.n_keys, -1))
+            count = sounding.cumsum(-1) - sounding
+            return self._answer(known + below + self._numbers(count)) + self.bias
+
+        return conditionals
 
     def begin(self, context: Tensor) -> dict[str, Any]:
         """See Autoregressive: what is known of each key, what those below tell it, how many there are."""

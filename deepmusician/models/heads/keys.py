@@ -46,7 +46,8 @@ class IndependentKeys(Part):
     def draw(self, logits: Tensor, how: Sampling, generator: torch.Generator | None = None) -> Tensor:
         """Draw a frame from its logits; the generator's device must be the logits'."""
         if how.sampler == "threshold":
-            return (torch.sigmoid(logits) >= how.threshold).to(logits.dtype)
-        p = sharpen(posterior_logits(logits, self.objective), how.temperature, how.top_p, how.fullness)
+            return how.only_allowed((torch.sigmoid(logits) >= how.threshold).to(logits.dtype))
+        honest = posterior_logits(logits, self.objective)
+        p = sharpen(honest, how.temperature, how.top_p, how.fullness, how.allowed)
         noise = torch.rand(p.shape, generator=generator, device=p.device)
         return (noise < p).to(logits.dtype)

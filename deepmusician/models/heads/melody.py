@@ -137,24 +137,34 @@ class Melody(Part):
         By `threshold` the likeliest key plays where its output reaches the threshold; else the melody rests.
         """
         if how.sampler == "threshold":
-            which = self._likeliest(context, how.threshold)
+            which = self._likeliest(context, how)
         else:
             logits = self._posterior(self(context)) / how.temperature
             logits[..., self.rest] -= math.log(how.fullness)
+            logits = logits.masked_fill(self._forbidden(context, how), -math.inf)
             p = torch.softmax(logits, -1)
             p = p * nucleus(p, how.top_p) if how.top_p < 1 else p
             which = torch.multinomial(p.reshape(-1, p.shape[-1]), 1, generator=generator).view(p.shape[:-1])
         return self._frame(which, context)
 
-    def _likeliest(self, context: Tensor, threshold: float) -> Tensor:
+    def _forbidden(self, context: Tensor, how: Sampling) -> Tensor:
+        """Which classes would let a key sound that may not: bool [..., classes]."""
+        may = torch.ones(self.n_keys, dtype=torch.bool, device=context.device) if how.allowed is None else how.allowed
+        strikes = (~may).expand(*context.shape[:-1], -1)
+        rest = strikes.new_zeros(*strikes.shape[:-1], 1)
+        if not self.holds:
+            return torch.cat([strikes, rest], -1)
+        return torch.cat([strikes, rest, (self._before(context) * ~may).amax(-1, keepdim=True) > 0], -1)
+
+    def _likeliest(self, context: Tensor, how: Sampling) -> Tensor:
         """The class that a threshold chooses: int64 [...]."""
-        p, key = self.probability(context).max(-1)
+        p, key = how.only_allowed(self.probability(context)).max(-1)
         if self.holds:
             logits = self(context)
             held = self._before(context).gather(-1, key[..., None])[..., 0] > 0
             struck = logits.gather(-1, key[..., None])[..., 0] > logits[..., self.hold]
             key = torch.where(held & ~struck, self.hold, key)
-        return torch.where(p >= threshold, key, self.rest)
+        return torch.where(p >= how.threshold, key, self.rest)
 
     def _frame(self, which: Tensor, context: Tensor) -> Tensor:
         """The planes [..., n_planes · K] of classes [...]."""
