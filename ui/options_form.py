@@ -84,7 +84,7 @@ def stops(field: Field) -> tuple[Any, ...] | None:
         return AVERAGING
     if low is None:
         return None
-    if default is None:
+    if default is None and low > 0:
         return (None, *_ladder(low, high))
     whole = isinstance(default, int)
     if field.metadata["log"] or (whole and high - low > WIDE and low > 0):
