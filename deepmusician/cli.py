@@ -7,7 +7,6 @@ standard output, progress to standard error. An error of ours is one line and ex
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import os

@@ -1,9 +1,6 @@
 """A piece at a glance: key, tempo, meter, range, density and polyphony of the notes a model learns from.
 
 Learnt is what has one of the 88 keys: no drums, nothing below A0 or above C8. Knows nothing of files or data sets.
-
-Source of the key estimate: Krumhansl & Kessler, Psychological Review 1982 (probe-tone profiles), compared with the
-sounding time of each pitch class by correlation.
 """
 
 from __future__ import annotations
@@ -13,16 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepmusician.notes import Song
-from deepmusician.plots import NAMES
 from deepmusician.roll import playable
+from deepmusician.scales import TONICS, find_key
 
 FRAMES_PER_BEAT = 4  # of 1/16, on which frames are counted here
-
-MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
-MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
-_PROFILES = np.array([np.roll(mode, tonic) for mode in (MAJOR, MINOR) for tonic in range(12)])
-_CENTRED = _PROFILES - _PROFILES.mean(axis=1, keepdims=True)
-_UNIT = _CENTRED / np.linalg.norm(_CENTRED, axis=1, keepdims=True)
 _FIFTHS = ["C♭", "G♭", "D♭", "A♭", "E♭", "B♭", "F", "C", "G", "D", "A", "E", "B", "F♯", "C♯", "G♯", "D♯", "A♯"]
 
 
@@ -66,11 +57,8 @@ def key_name(song: Song) -> str:
     if len(song.keys):
         fifths, minor = int(song.keys["fifths"][0]), bool(song.keys["minor"][0])
         return f"{_FIFTHS[fifths + 7 + 3 * minor]} {'minor' if minor else 'major'}"  # C minor has E♭'s signature
-    weights = pitch_classes(song)
-    if np.ptp(weights) == 0:
-        return ""
-    best = int(np.argmax(_UNIT @ (weights - weights.mean())))
-    return f"≈ {NAMES[best % 12]} {'major' if best < 12 else 'minor'}"
+    found = find_key(song)
+    return f"≈ {TONICS[found[0]]} {found[1]}" if found else ""
 
 
 def meter_name(song: Song) -> str:

@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-<<<<<<< HEAD
-from deepmusician.notes import Song
-from ui import figures
-=======
 from deepmusician.notes import Song, fingerprint
-from ui import describe, figures
->>>>>>> 47a5508 (Keep to a scale, continue a piece, write some of its bars anew, compose variations; keep what was composed)
+from ui import figures
 
 if TYPE_CHECKING:
     from deepmusician.attention import Look

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """What the doctor found, in the words of tables and lines: a row for a file, a line for a track, a sentence for all."""
-=======
-"""What a piece is at a glance, in the words of a table's row, and what a whole data set adds up to."""
->>>>>>> 47a5508 (Keep to a scale, continue a piece, write some of its bars anew, compose variations; keep what was composed)
 
 from __future__ import annotations
 
@@ -11,67 +7,18 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
 from deepmusician.instruments import program_name
 from deepmusician.plots import pitch_name
 from ui.words import count
-=======
-import numpy as np
-
-from deepmusician.notes import Song
-from deepmusician.scales import TONICS, find_key
->>>>>>> 47a5508 (Keep to a scale, continue a piece, write some of its bars anew, compose variations; keep what was composed)
 
 if TYPE_CHECKING:
     from deepmusician.doctor import Report, TrackReport
     from deepmusician.glance import Glance
     from deepmusician.library import Entry
 
-<<<<<<< HEAD
 MARKS = {"left out": "✕ Left out", "repaired": "✎ Repaired", "kept": "✓ Kept"}
 SIDES = {"training": "Training", "held out": "Held out", "": "–"}
 PINNED = "📌"
-=======
-_FIFTHS = (
-    "C♭",
-    "G♭",
-    "D♭",
-    "A♭",
-    "E♭",
-    "B♭",
-    "F",
-    "C",
-    "G",
-    "D",
-    "A",
-    "E",
-    "B",
-    "F♯",
-    "C♯",
-    "G♯",
-    "D♯",
-    "A♯",
-)
-
-
-def key_name(song: Song) -> str:
-    """The key the file names first, else the likeliest by ear ("≈ D minor"); empty where nothing sounds."""
-    if len(song.keys):
-        fifths, minor = int(song.keys["fifths"][0]), bool(song.keys["minor"][0])
-        return (
-            f"{_FIFTHS[fifths + 7 + 3 * minor]} {'minor' if minor else 'major'}"  # C minor has E♭'s signature
-        )
-    found = find_key(song)
-    return f"≈ {TONICS[found[0]]} {found[1]}" if found else ""
-
-
-def row(entry: Entry) -> dict[str, Any]:
-    """One line of the library's table. Lengths in bars and minutes, tempo in quarter notes a minute."""
-    line: dict[str, Any] = {"piece": entry.name, "read": entry.status}
-    if entry.song is not None:
-        line |= _numbers(entry.song)
-    return line | {"remark": remark(entry)}
->>>>>>> 47a5508 (Keep to a scale, continue a piece, write some of its bars anew, compose variations; keep what was composed)
 
 
 def remark(entry: Entry) -> str:
