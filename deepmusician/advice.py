@@ -143,7 +143,10 @@ def doubts(report: dict[str, Any], baselines: dict[str, dict[str, float]]) -> li
             )
             break
     if report["valid"] is None:
-        found.append("There is only one song, so none is held out: the numbers do not show how it does on new music.")
+        found.append(
+            "No song is held out (there is only one song, or all are pinned to training): the numbers do not show how it "
+            "does on new music."
+        )
     return found
 
 

@@ -22,6 +22,7 @@ from deepmusician.flags import add_checkpoint as _add_checkpoint
 from deepmusician.flags import add_options as _add_options
 from deepmusician.flags import chosen as _chosen
 from deepmusician.flags import verb as _verb
+from deepmusician.library_verbs import add_library_verb
 from deepmusician.options import GenerateOptions, RewriteOptions, from_dict
 from deepmusician.progress import Bar
 from deepmusician.recipes import list_recipes
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _render_parser(verbs)
     _inspect_parser(verbs)
     _runs_parser(verbs)
+    add_library_verb(verbs)
     _verb(verbs, "corpora", corpora, "what music is built in, with counts")
     _verb(verbs, "recipes", recipes, "the kinds of model there are, and whose they are")
     return top

@@ -14,6 +14,7 @@ from deepmusician.roll import playable
 from deepmusician.scales import TONICS, find_key
 
 FRAMES_PER_BEAT = 4  # of 1/16, on which frames are counted here
+PASSING = 0.05  # a meter that holds for less of the song is an upbeat or a passing bar
 _FIFTHS = ["C♭", "G♭", "D♭", "A♭", "E♭", "B♭", "F", "C", "G", "D", "A", "E", "B", "F♯", "C♯", "G♯", "D♯", "A♯"]
 
 
@@ -62,13 +63,13 @@ def key_name(song: Song) -> str:
 
 
 def meter_name(song: Song) -> str:
-    """The meter that most of the song is in, and whether it changes: "3/4", "4/4, changing"."""
+    """The meter of most of the song, and whether it changes for more than a bar or two: "3/4", "4/4, changing"."""
     ends = np.append(song.meters["beat"][1:], max(song.beats, float(song.meters["beat"][-1])))
     names = [f"{m['numerator']}/{m['denominator']}" for m in song.meters]
     spans = dict.fromkeys(names, 0.0)
     for name, span in zip(names, ends - song.meters["beat"], strict=True):
         spans[name] += float(span)
-    used = [name for name, span in spans.items() if span > 0] or names[:1]
+    used = [name for name, span in spans.items() if span > PASSING * sum(spans.values())] or names[:1]
     return max(used, key=spans.__getitem__) + (", changing" if len(used) > 1 else "")
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui import examined
-from ui.doctor_view import show_findings, show_glance, show_table, show_totals, train_button
+from ui.doctor_view import show_findings, show_glance, show_table, show_totals, show_undo, train_button
 from ui.library_form import about_corpus, add_music, choose_data
 from ui.page import opening, sentences
 from ui.piece_view import show_piece
@@ -35,6 +35,7 @@ if seen is None:
     bring_back()
     st.stop()
 show_totals(seen)
+show_undo(seen)
 show_findings(seen)
 used = [report for report in seen.reports if report.is_in]
 if not used:

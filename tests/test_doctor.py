@@ -58,6 +58,8 @@ def test_bars_are_counted_through_changes_of_meter():
     assert bar_count(changing, 12) == len(changing.bar_starts()) == 4
     assert bar_count(changing, 6) == 2 and bar_count(changing, 0) == 0
     assert meter_name(changing) == "3/4, changing"
+    upbeat = replace(Song.from_notes([(0, 101, 60)]), meters=np.array([(0, 1, 4), (1, 4, 4)], METER))
+    assert meter_name(upbeat) == "4/4"
     assert meter_name(Song.from_notes([(0, 1, 60)])) == "4/4"
 
 

@@ -75,6 +75,7 @@ def test_copies_are_named_and_left_out_with_one_click():
     keep(scale_song(50), scale_song(53), Song.from_notes([(i, 1, 60 + i * i % 17) for i in range(40)]))
     app = open_page(LIBRARY, data="mine")
     assert "`1.mid` is the same as `0.mid`, 3 semitones higher" in texts(app.markdown)
+    assert app.dataframe[0].value["why"].tolist() == ["", "nearly the same as 0.mid", ""]
     click(app, "Leave out the copy")
     assert load_data_set("mine").names == ("0.mid", "2.mid")
     assert metric(app, "Files") == ("2", "of 3")

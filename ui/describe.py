@@ -26,9 +26,13 @@ def remark(entry: Entry) -> str:
     return entry.reason.removeprefix(f"{entry.name}: ")
 
 
-def row(report: Report, side: str, share: float) -> dict[str, Any]:
-    """One line of the library's table. Numbers are of what is learnt; of a piece left out, of what was read."""
-    line: dict[str, Any] = {"piece": report.name, "verdict": MARKS[report.verdict], "why": report.reason}
+def row(report: Report, side: str, share: float, like: str = "") -> dict[str, Any]:
+    """One line of the library's table. Numbers are of what is learnt; of a piece left out, of what was read.
+
+    `like` names the piece that it is nearly the same as.
+    """
+    why = "; ".join(filter(None, (report.reason, like and f"nearly the same as {like}")))
+    line: dict[str, Any] = {"piece": report.name, "verdict": MARKS[report.verdict], "why": why}
     look = report.after or report.before
     if look is None:
         return line

@@ -45,7 +45,7 @@ def show_totals(seen: Examined) -> None:
 
 
 def show_findings(seen: Examined) -> None:
-    """What there is to know, each with one click that would help, and the way back."""
+    """What there is to know, each with one click that would help."""
     for finding in seen.findings:
         with st.container(border=True):
             text, remedy = st.columns([4, 1.4], vertical_alignment="center")
@@ -60,24 +60,29 @@ def show_findings(seen: Examined) -> None:
                 )  # fmt: skip
     if seen.problem:
         st.warning(seen.problem[:1].upper() + seen.problem[1:] + ".", icon=":material/gavel:")
-    if steps := seen.decisions.steps:
-        with st.container(horizontal=True, vertical_alignment="center"):
+
+
+def show_undo(seen: Examined) -> None:
+    """The way back. Its place is there before there is anything to undo, so that findings that come and go below it
+    move no button that is about to be pressed."""
+    steps = seen.decisions.steps
+    with st.container(horizontal=True, vertical_alignment="center", key="doctor.way.back"):
+        if steps:
             st.button(
                 f"Undo: {steps[-1].what}", key="doctor.undo", icon=":material/undo:", on_click=examined.undo,
                 args=(seen.name,),
             )  # fmt: skip
-            as_read = dict.fromkeys(seen.decisions.choices, _as_read())
-            if as_read and len(steps) > 1:
-                st.button(
-                    "Everything as it was read", key="doctor.reset", icon=":material/restart_alt:",
-                    on_click=examined.decide, args=(seen.name, "took everything back", as_read),
-                )  # fmt: skip
+        if len(steps) > 1 and seen.decisions.choices:
+            st.button(
+                "Everything as it was read", key="doctor.reset", icon=":material/restart_alt:",
+                on_click=examined.decide, args=(seen.name, "took everything back", _as_read(seen)),
+            )  # fmt: skip
 
 
-def _as_read():  # noqa: ANN202
+def _as_read(seen: Examined) -> dict:
     from deepmusician.decisions import AS_READ
 
-    return AS_READ
+    return dict.fromkeys(seen.decisions.choices, AS_READ)
 
 
 def _what(finding: Finding) -> str:
@@ -115,10 +120,10 @@ def show_table(seen: Examined) -> str:
     chosen = [names[i] for i in event.selection.rows if i < len(names)]
     if len(chosen) > 1:
         _decide_about(seen, chosen)
-    if chosen != keys.TICKED.get():
-        keys.TICKED.set(chosen)
-        if chosen:
-            st.query_params["piece"] = chosen[-1]
+    before = keys.TICKED.get()
+    if fresh := [name for name in chosen if name not in before]:
+        st.query_params["piece"] = fresh[-1]
+    keys.TICKED.set(chosen)
     return _look_at(seen)
 
 

@@ -118,7 +118,8 @@ def _examine(name: str, place: tuple, data: DataSet, decisions: Decisions, piece
         problem, where = str(error), [r.choice.side if r.is_in else "" for r in reports]
     shares, groups = doctor.shares(reports, where), doctor.copies(reports)
     found = doctor.findings(reports, where, groups)
-    rows = [describe.row(*line) for line in zip(reports, where, shares, strict=True)]
+    like = {copy.index: reports[group.original].name for group in groups for copy in group.copies}
+    rows = [describe.row(r, where[i], shares[i], like.get(i, "")) for i, r in enumerate(reports)]
     return Examined(
         name, decisions, tuple(reports), tuple(where), tuple(shares), tuple(groups), doctor.totals(reports),
         tuple(found), tuple(rows), problem,
