@@ -106,10 +106,15 @@ def _loader_pointed_at(library: str) -> Iterator[None]:
 
 
 @cache
-def load() -> ModuleType:
-    """pyfluidsynth, bound to the library found, with the functions it leaves out. Raises RenderError."""
+def library() -> str:
+    """What `find_library` finds, looked for once."""
+    return find_library()
+
+
+@cache
+def load(library: str) -> ModuleType:
+    """pyfluidsynth, bound to that library, with the functions it leaves out. Raises RenderError."""
     with _one_at_a_time:
-        library = find_library()
         with _loader_pointed_at(library):
             import fluidsynth
         _add_missing_functions(fluidsynth)
@@ -162,9 +167,10 @@ def _set(fluidsynth: ModuleType, settings: int, name: str, value: str | int | fl
 
 
 @contextmanager
-def _player(midi: bytes, soundfont: Path, sample_rate_hz: int) -> Iterator[tuple[ModuleType, int]]:
+def _player(
+    fluidsynth: ModuleType, midi: bytes, soundfont: Path, sample_rate_hz: int
+) -> Iterator[tuple[ModuleType, int]]:
     """A synthesizer with its soundfont, and a player that has begun on `midi`; both are freed at the end."""
-    fluidsynth = load()
     with ExitStack() as free:
         settings = fluidsynth.new_fluid_settings()
         free.callback(fluidsynth.delete_fluid_settings, settings)
@@ -182,29 +188,33 @@ def _player(midi: bytes, soundfont: Path, sample_rate_hz: int) -> Iterator[tuple
         yield fluidsynth, synth
 
 
+def most_frames(music_seconds: float, sample_rate_hz: int) -> int:
+    """How many frames of sound a piece makes at most, its tail included."""
+    return int((music_seconds + TAIL_SECONDS) * sample_rate_hz) // CHUNK_FRAMES * CHUNK_FRAMES
+
+
 def synthesise(
+    library: str,
     midi: bytes,
     soundfont: Path,
     sample_rate_hz: int,
     music_seconds: float,
-    heard: Callable[[np.ndarray], None] = lambda samples: None,
-) -> np.ndarray:
+    frames: int,
+    send: Callable[[np.ndarray], None],
+) -> None:
     """Play `midi`, a whole MIDI file whose last note ends at `music_seconds`, and its tail until that is quiet.
 
-    Returns float32 [N, 2], left and right, not normalised; the tail lasts TAIL_SECONDS at most. `heard` is shown the
-    samples made so far, chunk after chunk. Raises RenderError without a library, or for a soundfont it cannot read.
+    Each chunk, float32 [n, 2], left and right, not normalised, is sent as it is made, `frames` at most in all.
+    Raises RenderError for a library or soundfont it cannot use.
     """
-    frames = int((music_seconds + TAIL_SECONDS) * sample_rate_hz) // CHUNK_FRAMES * CHUNK_FRAMES
-    samples = np.zeros((frames, 2), np.float32)
-    with _one_at_a_time, _player(midi, soundfont, sample_rate_hz) as (fluidsynth, synth):
+    with _one_at_a_time, _player(load(library), midi, soundfont, sample_rate_hz) as (fluidsynth, synth):
         loudest = 0.0
+        chunk = np.zeros((CHUNK_FRAMES, 2), np.float32)
         for start in range(0, frames, CHUNK_FRAMES):
-            chunk = samples[start : start + CHUNK_FRAMES]
             left = chunk.ctypes.data  # interleaved: the right channel begins one float later
             fluidsynth.fluid_synth_write_float(synth, CHUNK_FRAMES, left, 0, 2, left, 1, 2)
             peak = float(np.abs(chunk).max())
             loudest = max(loudest, peak)
-            heard(samples[: start + CHUNK_FRAMES])
+            send(chunk)
             if start >= music_seconds * sample_rate_hz and peak <= loudest * QUIET:
-                return samples[: start + CHUNK_FRAMES]
-    return samples
+                return

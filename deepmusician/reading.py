@@ -135,7 +135,7 @@ def _pack(song: Song) -> tuple[dict, list[bytes]]:
     return about, [array.tobytes() for array in arrays]
 
 
-def _unpack(about: dict, sent: bytearray) -> Song:
+def _unpack(about: dict, sent: memoryview | bytearray) -> Song:
     """Inverse of `_pack`; nothing of it is taken on trust. Raises Fault."""
     try:
         arrays, at = {}, 0

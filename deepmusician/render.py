@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from deepmusician import fluid
+from deepmusician import fluid, limits, synthesis
 from deepmusician.errors import RenderError
 from deepmusician.instruments import INSTRUMENTS, program_name
 from deepmusician.midi import write_midi
@@ -41,7 +41,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-MAX_SECONDS = 600.0
 PEAK = 10 ** (-1 / 20)  # -1 dB under full scale, so that lossy codecs do not clip
 SILENT = 1e-5  # FluidSynth leaves a constant of about 1e-8 where nothing plays
 FADE_SECONDS = 0.05
@@ -88,18 +87,21 @@ def render(
     song: Song,
     sample_rate_hz: int = 44100,
     soundfont: Path | None = None,
-    max_seconds: float = MAX_SECONDS,
-    heard: Callable[[np.ndarray], None] = lambda samples: None,
+    max_seconds: float | None = None,
+    heard: Callable[[np.ndarray], None] | None = None,
 ) -> Audio:
     """Play a song through FluidSynth, tail included, normalised to a peak of -1 dBFS.
 
-    The same song, soundfont and library give the same samples. `heard` is shown the samples made so far, float32
-    [n, 2] and not normalised, while the rest is being made: a long piece can be listened to from its beginning.
-    Raises RenderError where sound cannot be made (see `sound_problem`), and for a song without notes, longer than
-    `max_seconds`, or silent.
+    It happens in a process of its own (see synthesis). The same song, soundfont and library give the same samples.
+    `heard` is shown the samples made so far, float32 [n, 2] and not normalised, while the rest is being made: a long
+    piece can be listened to from its beginning; what it raises ends the rendering. Raises RenderError where sound
+    cannot be made (see `sound_problem`), and for a song without notes, longer than `max_seconds` (else the limit in
+    force), or silent.
     """
     if not len(song):
         raise RenderError("a song needs at least one note to be heard, got none")
+    if max_seconds is None:
+        max_seconds = 60 * limits.current().render_minutes
     if song.seconds > max_seconds:
         raise RenderError(
             f"a song may last {_clock(max_seconds)} to be rendered, this one lasts {_clock(song.seconds)}; "
@@ -110,7 +112,8 @@ def render(
         raise RenderError(f"sample_rate_hz must be {lowest}..{highest}, got {sample_rate_hz}; 44100 suits most")
     soundfont = find_soundfont() if soundfont is None else _checked(Path(soundfont))
     midi = write_midi(_in_milliseconds(song))
-    samples = fluid.synthesise(midi, soundfont, sample_rate_hz, song.seconds, heard)
+    samples = synthesis.synthesise(midi, soundfont, sample_rate_hz, song.seconds, heard)
+    _check(samples, song.seconds * sample_rate_hz)
     _normalise(samples)
     _fade_out(samples, int(FADE_SECONDS * sample_rate_hz))
     return Audio(samples, sample_rate_hz)
@@ -124,6 +127,12 @@ def _in_milliseconds(song: Song) -> Song:
     notes["onset"] = start / 500
     notes["duration"] = np.maximum(end - start, 1) / 500
     return Song(notes, ticks_per_beat=500, tempos=np.array([(0, 120)], TEMPO), tracks=song.tracks)
+
+
+def _check(samples: np.ndarray, frames: float) -> None:
+    """Raise RenderError for sound that ends before its music: FluidSynth says nothing where it stops."""
+    if len(samples) < frames:
+        raise RenderError(f"the synthesizer stopped after {len(samples):,} of {frames:,.0f} frames; try again")
 
 
 def _normalise(samples: np.ndarray) -> None:
@@ -149,11 +158,12 @@ def _clock(seconds: float) -> str:
 def sound_problem() -> str | None:
     """None where sound works, else the sentence that says what is missing and how to install it."""
     try:
-        fluid.load()
-        find_soundfont()
+        fluid.load(fluid.library())
+        soundfont = find_soundfont()
         _soundfile()
     except RenderError as error:
         return str(error)
+    synthesis.warm(soundfont)  # who asks is about to listen
     return None
 
 

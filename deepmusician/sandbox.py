@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 FRAME = struct.Struct(">cI")  # kind, length of what follows
 DATA, JSON = b"D", b"J"
 MAX_JSON = 32_000_000  # bytes; a request or answer beside its data
-MAX_DATA = 0x7FFFFFFF
 MAX_WRITTEN = 1_000_000  # bytes of a file a worker may write: its own last words
 START_SECONDS = 60.0  # a fresh interpreter on a machine that is busy
 IDLE_SECONDS = 600.0  # then a worker goes home
@@ -49,6 +48,7 @@ CHUNK = 1 << 20
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "HOMEBREW_PREFIX")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
+Heard = Callable[[memoryview], None]
 Answer = Callable[[dict, bytes, Callable[[Any], None]], dict]
 
 
@@ -86,15 +86,22 @@ class Worker:
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.stdout, selectors.EVENT_READ)
 
-    def ask(self, request: dict, data: bytes, seconds: float, most_bytes: int) -> tuple[dict, bytearray]:
-        """What the worker answers, and the data it sends along. Raises Fault, after which it is dead; or Refused."""
+    def ask(
+        self, request: dict, data: bytes, seconds: float, most_bytes: int, heard: Heard | None = None
+    ) -> tuple[dict, memoryview]:
+        """What the worker answers, and the data it sends along, at most `most_bytes`.
+
+        `heard` is shown the data that has come so far, again and again. Raises Fault, after which the worker is dead;
+        or Refused. Whatever `heard` raises ends the worker, too.
+        """
         try:
             if not self.ready:
-                self._receive(time.monotonic() + START_SECONDS, 0)
+                self._receive(time.monotonic() + START_SECONDS, memoryview(bytearray()), None)
                 self.ready = True
             head = json.dumps(request | {"cpu_seconds": seconds}).encode()
             self._send(FRAME.pack(JSON, len(head)) + head + FRAME.pack(DATA, len(data)), data)
-            answer, sent = self._receive(time.monotonic() + seconds, most_bytes)
+            place = memoryview(bytearray(most_bytes))  # memory is taken as it is filled
+            answer, sent = self._receive(time.monotonic() + seconds, place, heard)
         except BaseException:  # an interruption, too, leaves an answer in the pipe that belongs to nobody
             self.close()
             raise
@@ -116,35 +123,36 @@ class Worker:
         except OSError:
             raise self._ended() from None
 
-    def _receive(self, deadline: float, most_bytes: int) -> tuple[dict, bytearray]:
-        sent = bytearray()
+    def _receive(self, deadline: float, place: memoryview, heard: Heard | None) -> tuple[dict, memoryview]:
+        filled = 0
         while True:
             kind, length = FRAME.unpack(self._read(FRAME.size, deadline))
-            if length > (MAX_JSON if kind == JSON else most_bytes - len(sent)):
+            if length > (MAX_JSON if kind == JSON else len(place) - filled):
                 raise Fault("crash", f"it answers with {length:,} bytes more than it may")
             if kind == DATA:
-                self._read_into(sent, length, deadline)
+                self._fill(place[filled : filled + length], deadline)
+                filled += length
+                if heard:
+                    heard(place[:filled])
                 continue
             try:
-                answer = json.loads(self._read(length, deadline))
-                return dict(answer), sent
+                return dict(json.loads(self._read(length, deadline))), place[:filled]
             except (ValueError, TypeError, RecursionError) as error:
                 raise Fault("crash", f"its answer is no JSON ({error})") from error
 
     def _read(self, length: int, deadline: float) -> bytes:
-        read = bytearray()
-        self._read_into(read, length, deadline)
+        read = bytearray(length)
+        self._fill(memoryview(read), deadline)
         return bytes(read)
 
-    def _read_into(self, place: bytearray, length: int, deadline: float) -> None:
-        while length:
+    def _fill(self, place: memoryview, deadline: float) -> None:
+        while place:
             if not self.selector.select(max(deadline - time.monotonic(), 0)):
                 raise Fault("time")
-            chunk = os.read(self.stdout.fileno(), min(length, CHUNK))
-            if not chunk:
+            count = self.stdout.readinto(place)
+            if not count:
                 raise self._ended()
-            place += chunk
-            length -= len(chunk)
+            place = place[count:]
 
     def _ended(self) -> Fault:
         """Why the process is no more."""
@@ -185,7 +193,9 @@ class Pool:
         self.peak_mb = 0.0  # the most any of them has taken
         atexit.register(self.close)
 
-    def ask(self, request: dict, data: bytes, seconds: float, most_bytes: int) -> tuple[dict, bytearray]:
+    def ask(
+        self, request: dict, data: bytes, seconds: float, most_bytes: int, heard: Heard | None = None
+    ) -> tuple[dict, memoryview]:
         """As `Worker.ask`. A worker that fails after other work may have been worn out: a fresh one has the last word.
 
         Not so where time ran out, since waiting twice helps nobody.
@@ -194,7 +204,7 @@ class Pool:
             with self._lent(fresh=not again) as worker:
                 worn = worker.served > 0
                 try:
-                    return worker.ask(request, data, seconds, most_bytes)
+                    return worker.ask(request, data, seconds, most_bytes, heard)
                 except Fault as fault:
                     if fault.kind == "time" or not (worn and again):
                         raise

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepmusician import fluid, render
+from deepmusician import fluid, render, sandbox, synthesis
 from deepmusician.errors import OptionError, RenderError
 from deepmusician.instruments import INSTRUMENTS, PROGRAM_NAMES, program_name
 from deepmusician.notes import NOTE, TEMPO, Song, Track
@@ -194,15 +194,80 @@ def test_a_sample_rate_out_of_range_is_refused(tune, rate):
 
 
 def test_silence_is_an_error(tune, monkeypatch):
-    monkeypatch.setattr(fluid, "synthesise", lambda *_: np.full((RATE, 2), 1e-8, np.float32))
+    monkeypatch.setattr(synthesis, "synthesise", lambda *_: np.full((100_000, 2), 1e-8, np.float32))
     with pytest.raises(RenderError, match="renders to silence"):
         render.render(tune)
 
 
 def test_samples_that_are_not_numbers_are_an_error(tune, monkeypatch):
-    monkeypatch.setattr(fluid, "synthesise", lambda *_: np.full((RATE, 2), np.nan, np.float32))
+    monkeypatch.setattr(synthesis, "synthesise", lambda *_: np.full((100_000, 2), np.nan, np.float32))
     with pytest.raises(RenderError, match="not numbers"):
         render.render(tune)
+
+
+def test_sound_that_ends_before_its_music_is_an_error(tune, monkeypatch):
+    monkeypatch.setattr(synthesis, "synthesise", lambda *_: np.ones((RATE, 2), np.float32))
+    with pytest.raises(RenderError, match="stopped after 22,050 of 44,100 frames"):
+        render.render(tune, RATE)
+
+
+def test_the_limit_of_minutes_can_be_set(tune, home, monkeypatch):
+    monkeypatch.setenv("DEEPMUSICIAN_MAX_RENDER_MINUTES", "0.02")
+    with pytest.raises(RenderError, match=r"may last 1 s.*lasts 2 s"):
+        render.render(tune, RATE)
+
+
+# The process it happens in
+
+
+def test_the_page_never_runs_the_synthesizer_itself(tune, monkeypatch):
+    monkeypatch.setattr(fluid, "synthesise", lambda **_: pytest.fail("it runs here"))
+    assert len(render.render(tune, RATE).samples)
+
+
+def test_what_is_made_so_far_can_be_heard_while_the_rest_is_made(tune, audio):
+    lengths = []
+    again = render.render(tune, RATE, heard=lambda samples: lengths.append(samples.shape))
+    assert np.array_equal(again.samples, audio.samples)
+    assert lengths == [(fluid.CHUNK_FRAMES * n, 2) for n in range(1, len(audio.samples) // fluid.CHUNK_FRAMES + 1)]
+
+
+def test_who_hears_enough_ends_the_rendering_and_the_next_is_whole(tune, audio):
+    def enough(samples: np.ndarray) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        render.render(tune, RATE, heard=enough)
+    assert np.array_equal(render.render(tune, RATE).samples, audio.samples)
+
+
+def test_what_takes_too_long_is_ended_and_the_next_is_whole(tune, audio, home, monkeypatch):
+    long = Song.from_notes([(beat, 4, pitch) for beat in range(600) for pitch in range(40, 88)])
+    monkeypatch.setenv("DEEPMUSICIAN_MAX_RENDER_SECONDS", "1")
+    with pytest.raises(RenderError, match=r"may take 1 seconds, this takes longer; shorten it.*RENDER_SECONDS"):
+        render.render(long, 96000)
+    monkeypatch.delenv("DEEPMUSICIAN_MAX_RENDER_SECONDS")
+    assert np.array_equal(render.render(tune, RATE).samples, audio.samples)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("memory", "ran out of memory; try another"), ("crash", "broke down .-11.; try another")]
+)
+def test_a_synthesizer_that_breaks_down_is_told_in_words(tune, monkeypatch, kind, words):
+    class Failing:
+        def ask(self, *_: object) -> None:
+            raise sandbox.Fault(kind, "-11")
+
+    monkeypatch.setattr(synthesis, "_pool", lambda soundfont: Failing())
+    with pytest.raises(RenderError, match=words):
+        render.render(tune, RATE)
+
+
+def test_who_asks_whether_there_is_sound_finds_the_worker_warm():
+    pool = synthesis._pool(render.find_soundfont())
+    pool.close()
+    assert render.sound_problem() is None
+    assert len(pool.idle) == 1
 
 
 def test_audio_must_be_stereo():
@@ -254,13 +319,13 @@ def test_a_library_of_another_kind_is_not_taken_for_fluidsynth(monkeypatch):
 def test_without_a_library_the_sentence_says_what_to_install(tune, monkeypatch):
     monkeypatch.setattr(fluid, "_system_libraries", lambda: iter([]))
     monkeypatch.setattr(fluid, "_wheel_libraries", lambda: iter([]))
-    fluid.load.cache_clear()
+    fluid.library.cache_clear()
     try:
         problem = render.sound_problem()
         with pytest.raises(RenderError, match="none was found"):
             render.render(tune)
     finally:
-        fluid.load.cache_clear()
+        fluid.library.cache_clear()
     assert "apt install libfluidsynth3" in problem
     assert "brew install fluid-synth" in problem
 
