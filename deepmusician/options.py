@@ -136,6 +136,10 @@ class TrainOptions:
     kernel_size: int = option(3, "frames that a convolution of tcn sees at once", low=2, high=15, group="model")
     attention_heads: int = option(4, "heads in each layer of a Transformer", low=1, high=16, group="model")
     memory: int = option(128, "frames that a Transformer looks back at most", low=8, high=2048, group="model")
+    members: int = option(
+        1, "networks of different beginnings that learn side by side and answer together; each takes its time",
+        low=1, high=8, group="model",
+    )  # fmt: skip
     loss: str = option(
         "focal", "bce treats every key alike; focal looks hardest at what it gets wrong; focal+ does so for notes only",
         "-c", choices=LOSSES, group="loss",
@@ -229,6 +233,11 @@ def _check_model(o: TrainOptions) -> None:
         raise OptionError(
             f"attention {o.attention} looks at an encoder, got arrangement {o.arrangement}; "
             "set it to encoder-decoder, or attention to none"
+        )
+    if o.members > 1 and (o.attention != "none" or o.arrangement == "expression"):
+        raise OptionError(
+            f"members {o.members} answer together, got arrangement {o.arrangement} with attention {o.attention}, which "
+            "a committee cannot have; set members to 1, or choose decoder or encoder-decoder with attention none"
         )
     if o.backbone == "transformer" and o.hidden_size % (2 * o.attention_heads):
         raise OptionError(

@@ -35,6 +35,8 @@ KINDS = {
     ),
     "melody": dataclasses.replace(DECODER, head="melody", planes="onset", skip=True),
     "styles": dataclasses.replace(SMALL, n_styles=2, planes="velocity", skip=True),
+    "committee": dataclasses.replace(BIAXIAL, members=3),
+    "committee of encoders": dataclasses.replace(SMALL, members=2, n_styles=2, planes="velocity", skip=True),
 }
 
 

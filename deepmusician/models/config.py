@@ -20,7 +20,8 @@ class ModelConfig:
     """The parts and their sizes; the defaults are the original.
 
     `clock` tells the model how many frames the piece is old; `skip` hands the head the last frame itself; `memory` is
-    how many frames a Transformer looks back at most; `n_styles` is 1 where there is nothing to choose from.
+    how many frames a Transformer looks back at most; `members` is how many such networks answer together; `n_styles` is
+    1 where there is nothing to choose from.
     """
 
     arrangement: str = "encoder-decoder"
@@ -41,6 +42,7 @@ class ModelConfig:
     kernel_size: int = 3
     attention_heads: int = 4
     memory: int = 128
+    members: int = 1
     loss: str = "focal"
     alpha: float = 0.75
     gamma: float = 2.0
@@ -57,6 +59,11 @@ class ModelConfig:
             raise OptionError(
                 f"attention looks from the decoder at the encoder, and {self.arrangement} has none; "
                 "choose encoder-decoder, or attention none"
+            )
+        if self.members > 1 and (self.attention != "none" or self.arrangement == "expression"):
+            raise OptionError(
+                f"a committee of {self.members} members has no one attention to show and gives no velocities; set "
+                "members to 1, or attention to none and arrangement to another than expression"
             )
         if self.backbone == "transformer" and self.hidden_size % (2 * self.attention_heads):
             raise OptionError(

@@ -11,6 +11,7 @@ from typing import Any
 from deepmusician.errors import CheckpointError, OptionError
 from deepmusician.models.backbones import BACKBONES
 from deepmusician.models.base import Model
+from deepmusician.models.committee import Committee
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.decoder import DecoderOnly
 from deepmusician.models.expression import Expression
@@ -25,8 +26,11 @@ ARRANGEMENTS: dict[str, type[Model]] = {
 }
 CHOICES = {"arrangement": ARRANGEMENTS, "backbone": BACKBONES, "head": HEADS}
 # a card may not ask for more
-LARGEST = {"seq_len": 4096, "hidden_size": 4096, "classifier_size": 4096, "memory": 4096, "n_styles": 1024}
+LARGEST = {
+    "seq_len": 4096, "hidden_size": 4096, "classifier_size": 4096, "memory": 4096, "n_styles": 1024, "members": 8,
+}  # fmt: skip
 DEEPEST = 64
+LATER = {"members": 1}  # what older cards do not name
 
 
 def new_model(options: TrainOptions, n_styles: int = 1) -> Model:
@@ -37,14 +41,15 @@ def new_model(options: TrainOptions, n_styles: int = 1) -> Model:
 
 
 def make(config: ModelConfig) -> Model:
-    """An untrained model."""
-    return ARRANGEMENTS[config.arrangement](config)
+    """An untrained model, or a committee of them."""
+    return Committee(config, make) if config.members > 1 else ARRANGEMENTS[config.arrangement](config)
 
 
 def build(card: dict[str, Any]) -> Model:
     """The model a checkpoint's card describes, with untrained weights. Raises CheckpointError."""
     if "kind" in card:
         card = modern_card(card)
+    card = {**LATER, **card}
     _check(card)
     try:
         return make(ModelConfig(**card))
