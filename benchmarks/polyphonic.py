@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepmusician import training
 from deepmusician.evaluation import evaluate_rolls
 from deepmusician.options import TrainOptions
 from deepmusician.recipes import recipe_options
@@ -56,6 +57,7 @@ def main() -> None:
     parts = np.arange(len(train)), np.arange(len(train), len(rolls))
     options = recipe_options(args.recipe, threads=args.threads, path=str(file), **dict(map(parsed, args.changes)))
     set_threads(options)
+    training.ENOUGH = args.judged
     fitted = replace(options, n_epochs=args.epochs) if args.epochs else None
     options = fitted or fit(options, rolls, parts, args.minutes * 60)
     folder = workspace() / "polyphonic" / (args.name or f"{args.set}-{args.recipe}")
@@ -84,6 +86,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--epochs", type=int, help="this many epochs, whatever they take")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--judged", type=int, default=training.ENOUGH,
+        help="frames of each part scored after an epoch, to choose the best epoch by; fewer leave more time to train",
+    )  # fmt: skip
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the .npz files")
     parser.add_argument("--name", help="folder of the checkpoint in workspace/polyphonic/")
     parser.add_argument("--with", dest="changes", nargs="*", default=[], metavar="OPTION=VALUE")
@@ -112,7 +118,7 @@ def fit(options: TrainOptions, rolls: Rolls, parts: tuple[np.ndarray, np.ndarray
     step = (pace[-1][0] - pace[2][0]) / (len(pace) - 3)
     began = time.monotonic()
     score(trial.model, rolls, parts[1], most=2048)
-    scoring = 2 * (time.monotonic() - began) / 2048 * min(16_384, int(rolls.lengths[parts[1]].sum()))
+    scoring = 2 * (time.monotonic() - began) / 2048 * min(training.ENOUGH, int(rolls.lengths[parts[1]].sum()))
     epoch = step * trial.batches_per_epoch() + scoring
     return replace(options, n_epochs=max(1, int(seconds / epoch)))
 

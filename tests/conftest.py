@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from studio import ARGS, CHROMIUM, watched
 
 from deepmusician.midi import write_midi
@@ -16,6 +18,10 @@ from deepmusician.options import TrainOptions
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run at once; small networks gain nothing from more
+settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
+settings.load_profile("any machine")
 
 TINY = {"hidden_size": 24, "classifier_size": 24, "num_layers": 1, "decoder_n_layers": 1, "seq_len": 8, "batch_size": 8}
 
