@@ -3,8 +3,8 @@
     python benchmarks/walk.py [--recipes NAME …] [--doors cli page] [--music FOLDER]
 
 Each pair is trained for two epochs in the second of which it is resumed, evaluated, loaded again and made to compose
-(the expression recipe: to humanise), all in a workspace that is thrown away. Networks are as small as their parts allow;
-what a recipe is made of stays. Prints a line for each: what it did, or the sentence with which it failed.
+(the expression recipe: to humanise), all in a workspace that is thrown away. Networks are as small as their parts
+allow; what a recipe is made of stays. Prints a line for each: what it did, or the sentence with which it failed.
 """
 
 from __future__ import annotations
