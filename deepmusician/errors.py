@@ -44,3 +44,7 @@ class CapsuleError(DeepMusicianError):
 
 class RenderError(DeepMusicianError):
     """No sound can be made: a library or soundfont is missing, or the audio is unusable."""
+
+
+class ScoreError(DeepMusicianError):
+    """A piece that cannot be written down as a score."""

@@ -27,8 +27,8 @@ PROBES = ("/_stcore/health", "/_stcore/host-config")
 
 
 @contextmanager
-def studio(home):
-    """A server of its own on a free port; gives its address."""
+def studio(home, script="app.py"):
+    """A server of its own on a free port; gives its address. `script` is what it runs instead of the studio."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -37,11 +37,11 @@ def studio(home):
         "-m",
         "streamlit",
         "run",
-        "app.py",
+        str(script),
         f"--server.port={port}",
         "--server.headless=true",
     ]
-    env = os.environ | {"DEEPMUSICIAN_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "DEEPMUSICIAN_HOME": str(home), "OMP_NUM_THREADS": "1"}
     with (home.parent / "server.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
     try:

@@ -289,7 +289,7 @@ def test_without_sound_a_sentence_says_so_and_midi_can_still_be_taken_home(monke
     app = open_page(LIBRARY, data="tunes")
     cached.sound_problem.clear()
     assert "There is no sound: install libfluidsynth3." in texts(app.info)
-    assert [b.label for b in app.get("download_button")] == ["MIDI", "Export"]
+    assert [b.label for b in app.get("download_button")] == ["MIDI", "MusicXML", "Export"]
 
 
 @needs_sound

@@ -17,6 +17,7 @@ SLOW = (
     "torch",
     "accelerate",
     "music21",
+    "verovio",
     "matplotlib",
     "pretty_midi",
     "symusic",

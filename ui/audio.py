@@ -1,4 +1,5 @@
-"""Sound for the player: made beside the page, heard from its first seconds on, each under an address of its own.
+"""Sound and score for the player: made beside the page, sound heard from its first seconds on, each under an address
+of its own.
 
 A render runs in a thread, so that notes are seen at once and a rerun interrupts nothing. Its beginning can be played
 while the rest is made. Streamlit's media manager calls a large file after its length and three samples of it, so two
@@ -9,6 +10,7 @@ beginning of every file.
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 import threading
 from collections import OrderedDict
@@ -30,6 +32,7 @@ RATE_HZ = 44100
 FIRST_SECONDS, GROWTH = 8.0, 4.0  # the beginning that is heard first, and how much longer each next one is
 HEADROOM = 0.7  # 3 dB are kept free for what is louder later, so that the volume need not change on the way
 KEPT_BYTES = 300_000_000  # of sound in memory; a minute takes 10 MB
+KEPT_PAGES = 20  # scores, of some 200 kB
 IDENTITY = b"dmid"  # the chunk of a WAV file that holds its hash
 OWNER = b"deepmusician\0"  # of the ID3 frame of an MP3 file that does
 FMT_END = 36  # where the description of the samples ends in a WAV file of 16 bits
@@ -63,7 +66,7 @@ class Job:
         self.done = threading.Event()
         self.superseded = False  # stop: another mix of the song is wanted
         self.gain = gain  # what raw samples are multiplied by; 0 while that is open
-        self._peak = 0.0
+        self._peak, self._seen = 0.0, 0  # the loudest of the raw samples shown so far, and how many those were
         self._next = FIRST_SECONDS
 
     def run(self) -> None:
@@ -83,11 +86,11 @@ class Job:
             self.done.set()
 
     def _heard(self, samples: np.ndarray) -> None:
-        from deepmusician.fluid import CHUNK_FRAMES
-
         if self.superseded:
             raise _Superseded  # out of the synthesizer, whose own memory is freed on the way
-        self._peak = max(self._peak, float(abs(samples[-CHUNK_FRAMES:]).max()))
+        new = samples[self._seen :]
+        self._seen = len(samples)
+        self._peak = max(self._peak, float(abs(new).max(initial=0.0)))
         seconds = len(samples) / RATE_HZ
         if self._next <= seconds < self.song.seconds and self._peak > 0:
             self._next = seconds * GROWTH
@@ -142,6 +145,54 @@ class Desk:
         size = lambda job: len(job.latest.wav) if job.latest else 0  # noqa: E731
         while len(self._jobs) > 2 and sum(map(size, self._jobs.values())) > KEPT_BYTES:
             self._jobs.popitem(last=False)
+
+
+class Page:
+    """One score on its way to being engraved: `json` is {pages, times} as the player reads them."""
+
+    def __init__(self, song: Song) -> None:
+        self.song = song
+        self.json: bytes | None = None
+        self.problem: str | None = None
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Engrave the song."""
+        from deepmusician.score import engrave
+
+        try:
+            engraving = engrave(self.song)
+            self.json = json.dumps({"pages": engraving.pages, "times": engraving.times}).encode()
+        except DeepMusicianError as error:
+            self.problem = str(error)
+        finally:
+            self.done.set()
+
+
+class Press:
+    """Engraves one score after the other, and keeps the last few."""
+
+    def __init__(self) -> None:
+        self._pages: OrderedDict[str, Page] = OrderedDict()
+        self._lock = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, "score")
+
+    def page(self, song: Song) -> Page:
+        """The score of this song, begun where it is new."""
+        place = f"{cached.fingerprint(song)} {song.title}"
+        with self._lock:
+            if place not in self._pages:
+                self._pages[place] = page = Page(song)
+                self._worker.submit(page.run)
+            while len(self._pages) > KEPT_PAGES:
+                self._pages.popitem(last=False)
+            return self._pages[place]
+
+
+@st.cache_resource(show_spinner=False)
+def press() -> Press:
+    """The one press of this server."""
+    return Press()
 
 
 @st.cache_resource(show_spinner=False)

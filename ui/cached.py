@@ -84,6 +84,18 @@ def midi(song: Song) -> bytes:
     return write_midi(song)
 
 
+@st.cache_data(max_entries=60, show_spinner=False)
+def _musicxml(_song: Song, of: tuple[str, str]) -> bytes:
+    from deepmusician.score import to_musicxml
+
+    return to_musicxml(_song)
+
+
+def musicxml(song: Song) -> bytes:
+    """The song as a MusicXML file. Raises ScoreError where it cannot be written down."""
+    return _musicxml(song, (fingerprint(song), song.title))
+
+
 @st.cache_resource(max_entries=1, show_spinner=False, hash_funcs={Song: fingerprint})  # 20 MB a minute
 def _audio(song: Song) -> Audio:
     from deepmusician.render import render

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ import streamlit as st
 from deepmusician.instruments import program_name
 from deepmusician.notes import NOTE, Song
 from ui import audio, cached, keys
-from ui.page import sentences
+from ui.page import capital, sentences
 
 MIME = {
     "mid": "audio/midi", "wav": "audio/wav", "mp3": "audio/mpeg",
+    "musicxml": "application/vnd.recordare.musicxml+xml",
 }  # fmt: skip
-LABELS = {"mid": "MIDI", "wav": "WAV", "mp3": "MP3"}
+LABELS = {"mid": "MIDI", "wav": "WAV", "mp3": "MP3", "musicxml": "MusicXML"}
 PATIENCE = 0.15  # seconds that a run waits for sound that is on its way, before the browser asks again
 
 _FOLDER = Path(__file__).parent / "player_component"
@@ -108,7 +109,7 @@ def _show(
     asked = {"on_region_change": lambda: None} if select else {}
     with st.container(key=f"{key}.player", gap=None):
         result = _ROLL(key=f"{key}.roll", data=data, **asked)
-        _sound(songs, key, listen, problem)
+        _sound(songs, [piece["name"] for piece in pieces], key, listen, problem)
     if problem:
         st.info(f"There is no sound: {problem}", icon=":material/volume_off:")
     return _region(result.region, songs[0]) if select else None
@@ -182,8 +183,8 @@ def _shade(values: np.ndarray | None, count: int, what: str) -> list[float | Non
 
 
 @st.fragment
-def _sound(songs: list[Song], key: str, listen: bool, problem: str | None) -> None:
-    """Tell the roll what can be heard by now of what it asked for."""
+def _sound(songs: list[Song], names: list[str], key: str, listen: bool, problem: str | None) -> None:
+    """Tell the roll what can be heard, and read, by now of what it asked for."""
     of = [cached.fingerprint(song) for song in songs]
     ask = _ask(key, of)
     sounds: list[dict | None] = [None] * len(songs)
@@ -199,8 +200,14 @@ def _sound(songs: list[Song], key: str, listen: bool, problem: str | None) -> No
                 sounds[i] = _heard(job, muted, f"{key}.{i}")
                 pending |= not job.done.is_set()
                 problem = problem or job.problem
+    scores: list[dict | None] = [None] * len(songs)
+    for i, (song, name) in enumerate(zip(songs, names, strict=True)):
+        if ask.get("score"):
+            page = audio.press().page(song if song.title else replace(song, title=name))
+            scores[i] = _read_page(page, f"{key}.score.{i}")
+            pending |= not page.done.is_set()
     news = {
-        "id": key, "of": of, "sounds": sounds, "scores": [None] * len(songs), "pending": pending,
+        "id": key, "of": of, "sounds": sounds, "scores": scores, "pending": pending,
         "problem": problem, "turn": ask.get("turn", 0), "play": _token(songs),
     }  # fmt: skip
     _SOUND(key=f"{key}.sound", data=news, on_ask_change=lambda: None)
@@ -226,6 +233,15 @@ def _heard(job: audio.Job, muted: tuple[int, ...], place: str) -> dict[str, Any]
     }
 
 
+def _read_page(page: audio.Page, place: str) -> dict[str, Any] | None:
+    if page.problem:
+        return {"problem": capital(page.problem)}
+    if page.json is None:
+        return None
+    url = audio.address(page.json, "application/json", place)
+    return {"url": url, "hash": url}
+
+
 def _token(songs: list[Song]) -> str | None:
     """What changes each time `play` was called for one of these."""
     return keys.LISTENING.get() if any(map(_playing, songs)) else None
@@ -240,15 +256,17 @@ def _playing(song: Song) -> bool:
 
 def _downloads(song: Song, name: str, key: str) -> None:
     """MIDI at once; everything else is made when it is asked for."""
-    kinds = ("mid",) if cached.sound_problem() else ("mid", "wav", "mp3")
+    kinds = ("mid", "musicxml") if cached.sound_problem() else ("mid", "wav", "mp3", "musicxml")
     with st.container(horizontal=True):
         for kind in kinds:
-            data = cached.midi(song) if kind == "mid" else _later(song, kind)
+            data = cached.midi(song) if kind == "mid" else _later(song, name, kind)
             st.download_button(
                 LABELS[kind], data, f"{name}.{kind}", MIME[kind],
                 key=f"{key}.{kind}", on_click="ignore", icon=":material/download:",
             )  # fmt: skip
 
 
-def _later(song: Song, kind: str) -> Callable[[], bytes]:
+def _later(song: Song, name: str, kind: str) -> Callable[[], bytes]:
+    if kind == "musicxml":
+        return lambda: cached.musicxml(song if song.title else replace(song, title=name))
     return lambda: audio.with_identity(cached.sound(song, kind), kind)

@@ -56,6 +56,7 @@ class Player {
       this.active = 0;
     } else if (playing) this.part.sound.wanted = true;
     this.switches();
+    if (this.wish.score) setTimeout(() => this.ask(), 0);
   }
 
   // One piece with its roll; sound and view of the same song before are kept.
@@ -97,6 +98,7 @@ class Player {
       if (news.of[i] !== part.piece.of) return;
       const sound = news.sounds[i], score = news.scores[i];
       if (sound && String(sound.muted) === String(this.mutedOf(part))) part.sound.take(sound);
+      part.unreadable = score?.problem ?? null;
       if (score?.url) part.score.take(score).then(() => this.redraw(), (error) => this.say(error.message));
     });
     clearTimeout(this.polling);
@@ -304,7 +306,7 @@ class Player {
     this.find(".scored").setAttribute("aria-pressed", String(this.wish.score));
     this.parts.forEach((part, i) => {
       part.box.classList.toggle("active", i === this.active);
-      part.score.box.hidden = !this.wish.score;
+      part.score.box.hidden = !this.wish.score || !part.score.hash;
       this.find(".switch").children[i]?.setAttribute("aria-pressed", String(i === this.active));
     });
     const waits = this.waits();
@@ -320,7 +322,11 @@ class Player {
     const problem = this.news?.problem;
     if (problem) return problem;
     if (this.part.sound.waiting) return "The sound is on its way …";
-    if (this.wish.score && this.parts.some((part) => !part.score.hash)) return "Engraving the score …";
+    if (this.wish.score) {
+      const unreadable = this.parts.find((part) => part.unreadable);
+      if (unreadable) return unreadable.unreadable;
+      if (this.parts.some((part) => !part.score.hash)) return "Engraving the score …";
+    }
     const late = this.parts.find((part) => part.sound.now && String(part.sound.now.muted) !== String(this.mutedOf(part)));
     return late ? "The sound without the muted tracks is on its way …" : "";
   }

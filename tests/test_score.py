@@ -1,0 +1,79 @@
+"""The score: what is written of what is played."""
+
+from fractions import Fraction
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from conftest import scale_song
+
+from deepmusician.errors import ScoreError
+from deepmusician.formats import read_song
+from deepmusician.notes import KEY, NOTE, Song, Track
+from deepmusician.score import engrave, quantise, to_musicxml
+
+HOSTILE = '<img src=x onerror="alert(1)"> & "co"'
+
+
+def sounds(song):
+    return sorted((round(n["onset"], 3), round(n["duration"], 3), int(n["pitch"])) for n in song.notes)
+
+
+def read_back(song, tmp_path):
+    file = tmp_path / "score.musicxml"
+    file.write_bytes(to_musicxml(song))
+    return read_song(file)
+
+
+def test_played_times_go_to_semiquavers_and_to_triplets_where_those_fit_better():
+    song = Song.from_notes(
+        [(0.02, 0.47, 60), (0.51, 0.5, 62), (1.0, 0.34, 64), (1.33, 0.33, 65), (1.66, 0.36, 67), (2.9, 0.01, 60)]
+    )
+    thirds = Fraction(1, 3)
+    assert quantise(song) == [
+        (0, Fraction(1, 2)), (Fraction(1, 2), 1), (1, 1 + thirds), (1 + thirds, 1 + 2 * thirds), (1 + 2 * thirds, 2),
+        (3, 3 + Fraction(1, 4)),
+    ]  # fmt: skip
+
+
+def test_what_is_written_is_read_back_as_the_same_notes(tmp_path):
+    song = scale_song(48, beats=8)
+    assert sounds(read_back(song, tmp_path)) == sounds(song)
+
+
+def test_a_note_over_a_bar_line_and_notes_over_held_ones_stay_one_note_each(tmp_path):
+    song = Song.from_notes([(0, 6, 72), (1, 0.5, 67), (3.5, 1.25, 64), (5, 1 / 3, 65)])
+    assert sounds(read_back(song, tmp_path)) == sounds(song)
+
+
+def test_title_key_meter_and_names_are_written_down_and_escaped():
+    notes = np.array([(0, 1, 61, 80, 0, False, 0)], NOTE)
+    song = Song(notes, keys=np.array([(0, -3, False)], KEY), tracks=(Track(HOSTILE),), title=HOSTILE)
+    score = ElementTree.fromstring(to_musicxml(song))
+    assert HOSTILE in {e.text for e in score.iter() if e.tag in ("work-title", "movement-title")}
+    assert score.findtext(".//part-name") == HOSTILE
+    assert (score.findtext(".//fifths"), score.findtext(".//beats")) == ("-3", "4")
+    assert (score.findtext(".//pitch/step"), score.findtext(".//pitch/alter")) == ("D", "-1")  # flats in a key of flats
+    engraving = engrave(song)
+    assert "<img" not in "".join(engraving.pages)
+
+
+def test_each_moment_names_the_notes_that_sound_in_the_picture():
+    engraving = engrave(Song.from_notes([(0, 1, 60), (1, 2, 64), (2, 1, 67)]))
+    moments = dict(engraving.times)
+    assert [len(moments[beat]) for beat in (0, 1, 2, 3)] == [1, 1, 2, 0]
+    assert set(moments[1]) < set(moments[2])  # what is held stays lit
+    assert all(f'id="{i}"' in engraving.pages[0] for ids in moments.values() for i in ids)
+
+
+def test_two_hands_are_written_on_two_staves_and_drums_on_none():
+    rows = [(0, 1, 40, 80, 0, False, 0), (0, 1, 76, 80, 0, False, 0), (0, 1, 38, 80, 0, True, 1)]
+    score = ElementTree.fromstring(to_musicxml(Song(np.array(rows, NOTE), tracks=(Track(), Track(drum=True)))))
+    assert [clef.findtext("sign") for clef in score.iter("clef")] == ["G", "F"]
+
+
+def test_what_cannot_be_written_says_why():
+    with pytest.raises(ScoreError, match="at least one pitched note"):
+        to_musicxml(Song.from_notes([]))
+    with pytest.raises(ScoreError, match="may have 6000 notes, this piece has 6001"):
+        to_musicxml(Song.from_notes([(i, 1, 60) for i in range(6001)]))
