@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +23,8 @@ from typing import TYPE_CHECKING
 from deepmusician.errors import OptionError
 from deepmusician.estimate import Pace, duration, keep, known, measure_rolls, write_json
 from deepmusician.options import TrainOptions
+from deepmusician.recipes import recipe_options, train_command
+from deepmusician.runs import QUIET_THREADS, Run, new_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +100,7 @@ def _smaller(options: TrainOptions, pace: Pace) -> TrainOptions | None:
 
 def _plan_words(asked: TrainOptions, chosen: TrainOptions, pace: Pace, minutes: float, epochs: int) -> str:
     steps = chosen.n_epochs * pace.steps
-    words = f"{_minutes(minutes)} hold {chosen.n_epochs} epochs, {steps:,} steps"
+    words = f"{_minutes(minutes)} {'holds' if minutes == 1 else 'hold'} {chosen.n_epochs} epochs, {steps:,} steps"
     changes = []
     if chosen.hidden_size != asked.hidden_size:
         changes.append(f"{chosen.hidden_size} units in a layer instead of {asked.hidden_size}")
@@ -112,7 +118,23 @@ def _plan_words(asked: TrainOptions, chosen: TrainOptions, pace: Pace, minutes: 
 
 
 def _minutes(minutes: float) -> str:
-    return f"{minutes:g} {'minute' if minutes == 1 else 'minutes'}"
+    return f"{round(minutes, 1):g} {'minute' if minutes == 1 else 'minutes'}"
+
+
+def start_measuring(options: TrainOptions, minutes: float | None = None) -> subprocess.Popen[str]:
+    """Measure in a process of its own, as `deepmusician estimate` does, and return at once; kill it to give up.
+
+    When it ends well, what it measured is `known`; else its stderr says why.
+    """
+    if minutes is not None:  # the epochs are not asked for
+        options = dataclasses.replace(options, n_epochs=recipe_options(options.recipe).n_epochs)
+    words = [*shlex.split(train_command(options)), *([] if minutes is None else ["--minutes", str(minutes)])]
+    paths = [str(Path(__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [sys.executable, "-m", "deepmusician", "estimate", *words, "--polite"],
+        env={**os.environ, **QUIET_THREADS, "PYTHONPATH": os.pathsep.join(paths)}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
 
 
 # ---- the contract of a run
@@ -151,6 +173,13 @@ def write_contract(folder: Path, contract: Contract) -> Contract:
     """Inverse of `read_contract`; returns the contract."""
     write_json(folder / "contract.json", asdict(contract))
     return contract
+
+
+def start_promised(options: TrainOptions, name: str | None = None, minutes: float | None = None) -> Run:
+    """As `runs.start_run`, with a contract: measured before its first step, fitted into `minutes` if given."""
+    run = new_run(options, name)
+    write_contract(run.path, Contract(minutes))
+    return run.resume()
 
 
 def promise(

@@ -247,6 +247,11 @@ def load_corpus_entries(name: str, progress: Progress | None = None) -> tuple[En
         return tuple(entries)
 
 
+def is_converted(name: str) -> bool:
+    """Whether a corpus is in the cache, so that loading it takes no time."""
+    return name in CORPORA and _cache_folder(name).is_dir()
+
+
 def _cache_folder(name: str) -> Path:
     _collection(name)
     home = cache_dir() / "corpora"

@@ -19,7 +19,7 @@ def describe_data(options: TrainOptions, names: tuple[str, ...], rolls: Rolls, v
         "source": options.path,
         "songs": len(rolls),
         "frames": int(rolls.lengths.sum()),
-        "density": round(float(np.unpackbits(rolls.packed).sum()) / len(rolls.packed), 4),
+        "density": round(rolls.density, 4),
         "held_share": round(float(np.average(shares, weights=rolls.lengths)), 4),
         "styles": list(rolls.style_names) if len(rolls.style_names) > 1 else [],
         "held_out": [names[i] for i in valid],

@@ -210,7 +210,7 @@ def plot_focal(alpha: float, gamma: float, ax: Axes, loss: str = "focal", palett
     ax.set_ylim(0, 3.2)
     ax.set_xlabel("probability the model gives to the truth")
     ax.set_ylabel("loss (nats a key)")
-    return _legend(ax, palette)
+    return legend(ax, palette)
 
 
 def plot_metric(
@@ -234,28 +234,30 @@ def plot_metric(
     ):
         points = [(row["epoch"], row[part][name]) for row in history if (row.get(part) or {}).get(name) is not None]
         if points:
-            ax.plot(*zip(*points, strict=True), color=colour, linewidth=2, label=label, **_marker(len(points)))
+            ax.plot(*zip(*points, strict=True), color=colour, linewidth=2, label=label, **marker(len(points)))
     for i, (label, level) in enumerate((references or {}).items()):
-        style = (":", "--", "-.")[i % 3]
+        style = (":", "--", "-.", (0, (6, 2, 1, 2, 1, 2)))[i % 4]
         ax.axhline(level, color=palette.ink, linestyle=style, linewidth=1.2, label=label)
     ax.set_xlabel("epoch")
     ax.set_title(TITLES[name], color=palette.ink, fontsize=10, loc="left")
-    _whole_epochs(ax, len(history))
-    return _legend(ax, palette)
+    whole_epochs(ax, len(history))
+    return legend(ax, palette)
 
 
-def _marker(points: int) -> dict[str, Any]:
+def marker(points: int) -> dict[str, Any]:
+    """Dots on a line of few points."""
     return {"marker": "o", "markersize": 4} if points < 30 else {}
 
 
-def _whole_epochs(ax: Axes, epochs: int) -> None:
+def whole_epochs(ax: Axes, epochs: int) -> None:
+    """An x-axis of epochs, which are whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlim(0.5, max(epochs, 2) + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
 
 
-def _legend(ax: Axes, palette: Palette) -> Axes:
+def legend(ax: Axes, palette: Palette) -> Axes:
     """Below the axes, where no line can run through it."""
     if ax.get_legend_handles_labels()[0]:
         box = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2}
@@ -306,6 +308,7 @@ def plot_loss_curves(
         "key_frequencies": "key frequencies alone",
         "silence": "silence",
         "velocity_frequencies": "velocity frequencies alone",
+        "markov": "a Markov chain",
     }
     levels = {words.get(k, k): v["nll"] for k, v in (baselines or {}).items() if np.isfinite(v.get("nll", np.nan))}
     own = [(row.get("valid") or row["train"]).get("data_density") for row in history]

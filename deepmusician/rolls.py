@@ -68,6 +68,11 @@ class Rolls:
         """The planes there are, by the name of the last."""
         return PLANES[(self.onset is not None) + (self.velocity is not None)]
 
+    @property
+    def density(self) -> float:
+        """Sounding keys a frame; a frame has 88."""
+        return float(np.unpackbits(self.packed).sum()) / max(len(self.packed), 1)
+
     def __len__(self) -> int:
         return len(self.lengths)
 

@@ -105,8 +105,14 @@ def keep_tunes(name="tunes"):
     save_data_set(read_uploads([(label, data) for label, data, _ in tunes()]), name)
 
 
+def everything(app):
+    """Train with every option shown."""
+    return well(by_key(app.get("button_group"), "train.view").set_value("Every option").run())
+
+
 def set_tiny(app, epochs=2):
     """Move the sliders to the smallest network."""
+    everything(app)
     for option, value in (TINY | {"n_epochs": epochs}).items():
         by_key(app.select_slider if option in _STEPPED else app.slider, f"train.{option}").set_value(value)
     return app
@@ -306,7 +312,7 @@ def test_music_begins_where_it_was_asked_for_and_not_when_one_comes_back(trained
 
 
 def test_every_training_option_has_a_control_with_its_help_and_its_default():
-    app = open_page(TRAIN)
+    app = everything(open_page(TRAIN))
     kinds = (
         app.slider,
         app.select_slider,
@@ -327,7 +333,7 @@ def test_every_training_option_has_a_control_with_its_help_and_its_default():
 
 
 def test_options_stay_as_set_when_another_page_was_visited():
-    app = open_page(TRAIN)
+    app = everything(open_page(TRAIN))
     well(by_key(app.slider, "train.gamma").set_value(3.5).run())
     app.switch_page(HOME).run()
     app.switch_page(TRAIN).run()
@@ -344,7 +350,7 @@ def test_the_loss_is_explained_beside_its_picture():
 
 
 def test_a_recipe_sets_where_the_controls_begin():
-    app = open_page(TRAIN)
+    app = everything(open_page(TRAIN))
     well(by_key(app.selectbox, "train.recipe").set_value("tcn").run())
     assert "Bai, J. Z. Kolter & V. Koltun: An Empirical Evaluation" in texts(app.caption)
     assert by_key(app.select_slider, "train.tcn.hidden_size").value == 150
@@ -354,7 +360,7 @@ def test_a_recipe_sets_where_the_controls_begin():
 
 
 def test_what_was_changed_is_said_and_stays_with_its_recipe():
-    app = open_page(TRAIN)
+    app = everything(open_page(TRAIN))
     by_key(app.selectbox, "train.recipe").set_value("tcn").run()
     well(by_key(app.slider, "train.tcn.kernel_size").set_value(3).run())
     assert "Changed from the recipe: Frames in a convolution 3." in texts(app.caption)
@@ -365,7 +371,7 @@ def test_what_was_changed_is_said_and_stays_with_its_recipe():
 
 
 def test_options_that_say_nothing_about_a_model_are_greyed_out():
-    app = open_page(TRAIN)
+    app = everything(open_page(TRAIN))
     assert by_key(app.slider, "train.kernel_size").disabled
     assert not by_key(app.slider, "train.decoder_n_layers").disabled
     well(by_key(app.selectbox, "train.recipe").set_value("tcn").run())
@@ -378,12 +384,108 @@ def asked(monkeypatch):
     """The options that trainings are started with; none is."""
     options = []
 
-    def start(wanted, name):
+    def start(wanted, name, minutes):
         options.append(wanted)
         raise RunError("none is started here")
 
-    monkeypatch.setattr("deepmusician.runs.start_run", start)
+    monkeypatch.setattr("deepmusician.budget.start_promised", start)
     return options
+
+
+def test_five_controls_are_enough_and_what_is_not_shown_stays_as_it_was(asked):
+    app = open_page(TRAIN)
+    simple = {w.key for kind in (app.slider, app.select_slider, app.toggle, app.number_input) for w in kind}
+    assert simple == {"train.n_epochs", "train.hidden_size"}
+    assert "train.loss" in {w.key for w in app.get("button_group")}
+    well(by_key(everything(app).slider, "train.gamma").set_value(3.5).run())
+    well(by_key(app.get("button_group"), "train.view").set_value("Five controls").run())
+    assert "Changed from the recipe: γ, focus on what is hard 3.5" in texts(app.caption)
+    well(by_label(app.button, "Start training").click().run())
+    assert asked == [TrainOptions(gamma=3.5)]
+
+
+def test_what_is_changed_is_marked_on_its_control_and_put_back_alone_or_with_all():
+    app = open_page(TRAIN)
+    assert not [b for b in app.button if str(b.key).startswith("reset-")]
+    by_key(app.select_slider, "train.hidden_size").set_value(64)
+    well(by_key(app.get("button_group"), "train.loss").set_value("bce").run())
+    assert by_key(app.button, "reset-train.hidden_size").label == "512 in the recipe"
+    well(by_key(app.button, "reset-train.hidden_size").click().run())
+    assert by_key(app.select_slider, "train.hidden_size").value == 512
+    assert by_key(app.get("button_group"), "train.loss").value == "bce"
+    well(by_label(app.button, "Put all back as in the recipe").click().run())
+    assert by_key(app.get("button_group"), "train.loss").value == "focal"
+    assert not [b for b in app.button if str(b.key).startswith("reset-")]
+
+
+def test_the_share_of_sounding_keys_is_that_of_the_chosen_music_at_the_chosen_frames():
+    from deepmusician.library import read_source
+    from deepmusician.rolls import make_rolls
+
+    keep_tunes()
+    app = everything(open_page(TRAIN))
+    for division in ("1/16", "1/4"):
+        well(by_key(app.select_slider, "train.division").set_value(division).run())
+        share = make_rolls(read_source("library:tunes").songs, division).density / 88
+        assert f"{100 * share:.1f} % of the keys sound" in texts(app.markdown)
+
+
+def test_how_long_it_takes_is_measured_at_a_click_and_said(monkeypatch):
+    from test_estimate import pace
+
+    from deepmusician.estimate import keep
+
+    keep_tunes()
+    monkeypatch.setattr("ui.time_form.start_measuring", lambda options, minutes: pytest.fail("nobody asked yet"))
+    app = open_page(TRAIN)
+    assert "How long will it take?" in [b.label for b in app.button]
+    keep(TrainOptions(path="library:tunes"), pace())
+    assert "About 1 min 30 s for 40 epochs on this machine" in texts(well(app.run()).markdown)
+    well(by_key(app.get("button_group"), "train.length").set_value("a number of minutes").run())
+    assert "5 minutes hold 134 epochs, 1,340 steps." in texts(app.markdown)
+
+
+def test_measuring_can_be_given_up_and_says_why_it_failed(monkeypatch):
+    import subprocess
+
+    keep_tunes()
+    code = {"sleeps": "import time; time.sleep(60)", "fails": "import sys; sys.exit('deepmusician: no such music')"}
+    started = []
+
+    def begin(options, minutes):
+        started.append(subprocess.Popen(
+            [sys.executable, "-c", code["fails" if started else "sleeps"]], stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        ))  # fmt: skip
+        return started[-1]
+
+    monkeypatch.setattr("ui.time_form.start_measuring", begin)
+    app = open_page(TRAIN)
+    well(by_label(app.button, "How long will it take?").click().run())
+    assert "Taking a few steps" in texts(app.markdown)
+    well(by_label(app.button, "Never mind").click().run())
+    assert started[0].poll() is not None
+    well(by_label(app.button, "How long will it take?").click().run())
+    wait_until(lambda: started[1].poll() is not None)
+    assert "No such music" in texts(well(app.run()).error)
+
+
+def test_the_losses_are_compared_in_a_lab_of_three_runs(monkeypatch):
+    from deepmusician.lab import list_labs
+
+    keep_tunes()
+    monkeypatch.setattr("deepmusician.runs.Run.resume", lambda run: run)
+    app = open_page(TRAIN)
+    well(by_label(app.button, "Compare the losses").click().run())
+    (lab,) = list_labs()
+    assert list(lab.runs()) == ["bce", "focal", "focal+"]
+    assert app.query_params["run"] == [f"{lab.name}-bce"] or app.query_params["run"] == f"{lab.name}-bce"
+    assert f"Loss lab: {lab.name}" in [h.value for h in app.subheader]
+    for run in lab.runs().values():
+        run.write_metrics([{"epoch": 1, "train": {"loss": 1, "nll": 5}, "valid": {"loss": 1, "nll": 6.0, "f1": 0.5}}])
+        run.write_status(Status("finished", epoch=1, n_epochs=1))
+    table = well(app.run()).dataframe[0].value
+    assert table["loss"].tolist() == ["bce", "focal", "focal+"] and table["nats/frame"].tolist() == [6.0] * 3
 
 
 def test_every_recipe_can_be_chosen_and_starts_as_it_is(asked):
@@ -395,7 +497,7 @@ def test_every_recipe_can_be_chosen_and_starts_as_it_is(asked):
 
 
 def test_parts_that_do_not_go_together_are_a_sentence():
-    app = open_page(TRAIN)
+    app = everything(open_page(TRAIN))
     by_key(app.get("button_group"), "train.head").set_value("axis")
     well(by_label(app.button, "Start training").click().run())
     assert "set it to biaxial" in texts(app.error)
@@ -459,6 +561,9 @@ def test_upload_train_and_compose_in_one_session():
     well(app.run())
     assert "finished" in texts(app.markdown)
     assert {"Surprise", "F1", "Density"} <= {m.label for m in app.metric}
+    assert "Estimated" in texts(app.caption) and ", took" in texts(app.caption)
+    assert "Heard so far" in texts(app.caption) and "2.0 times" in texts(app.caption)
+    assert "It has only begun" in texts(app.info)
 
     well(by_label(app.button, "Compose with it").click().run())
     app = open_page(COMPOSE, model="run-first")
@@ -477,6 +582,7 @@ def test_a_run_at_work_is_shown_after_a_reload_and_can_be_stopped():
         wait_until(lambda: len(run.metrics()) >= 1)
         again = open_page(TRAIN)  # a new session, without the address
         assert "Epoch" in again.get("progress")[0].proto.text
+        assert "sign of life" in texts(again.caption)
         assert {"Time left", "Frames a second"} <= {m.label for m in again.metric}
         well(by_label(again.button, "Stop").click().run())
     finally:

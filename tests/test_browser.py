@@ -87,7 +87,8 @@ def train_tiny(page):
     page.get_by_role("button", name="Train on my tunes").click()
     heading(page, "Train")
     set_slider(page, "Epochs", "2")
-    page.get_by_text("More options").click()
+    page.get_by_text("Every option", exact=True).click()
+    page.get_by_role("tab", name="Network").wait_for()
     set_slider(page, "Frames in a window", str(TINY["seq_len"]))
     page.get_by_role("tab", name="Network").click()
     for label, value in (

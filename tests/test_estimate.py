@@ -195,7 +195,7 @@ def test_a_run_with_a_budget_chooses_before_its_first_step_and_keeps_to_it(tiny,
     assert train_run(run).state == "finished"
     assert run.options() == dataclasses.replace(tiny, n_epochs=5)
     assert len(run.metrics()) == 5 and run.status().n_epochs == 5
-    assert read_contract(run.path).words == "1 minute hold 5 epochs, 2,000 steps."
+    assert read_contract(run.path).words == "1 minute holds 5 epochs, 2,000 steps."
 
 
 # ---- the command line

@@ -219,3 +219,39 @@ def test_density_is_drawn_over_the_beats_it_holds_for():
     plot_density([0, 4, 8], [1.0, 3.0], ax)
     assert ax.get_xlim() == (0, 8) and ax.get_ylim()[1] >= 3
     assert ax.get_ylabel() == "notes a beat" and ax.get_xlabel() == "time (beats)"
+
+
+def test_a_loss_sees_as_many_notes_as_its_formula_says():
+    from deepmusician.lab_plots import note_share
+
+    # under bce a note given 0.1 costs -ln 0.1, a silence believed by 95 % -ln 0.95; one cell in 25 sounds
+    notes, silences = -np.log(0.1) / 25, -np.log(0.95) * 24 / 25
+    assert note_share(0.04, "bce", 0.75, 2.0) == pytest.approx(notes / (notes + silences))
+    notes, silences = 0.75 * 0.9**2 * notes, 0.25 * 0.05**2 * silences
+    assert note_share(0.04, "focal", 0.75, 2.0) == pytest.approx(notes / (notes + silences))
+
+
+def test_who_sounds_and_who_makes_up_the_loss_are_bars():
+    from deepmusician.lab_plots import note_share, plot_balance
+
+    _, (ax,) = plots.new_figure(5, 3)
+    plot_balance(0.04, "focal", 0.75, 2.0, ax)
+    notes = [bar.get_width() for bar in ax.patches[::2]][::-1]
+    assert notes == pytest.approx([0.04, note_share(0.04, "bce", 0.75, 2), note_share(0.04, "focal", 0.75, 2)])
+    assert "keys of this music: 4.0 % notes" in [t.get_text() for t in ax.texts]
+
+
+def test_the_losses_of_a_lab_are_lines_of_one_picture():
+    from deepmusician.lab_plots import plot_lab
+
+    rows = {"loss": 1.0, "nll": 2.0, "rare_recall": 0.25, "data_density": 3.0}
+    history = [{"epoch": i, "train": rows, "valid": rows, "composed": {"density": 2.5}} for i in (1, 2)]
+    _, axes = plots.new_figure(11, 3, columns=3)
+    plot_lab({"bce": history[:1], "focal": history}, axes)
+    lines = [{line.get_label(): list(line.get_ydata()) for line in ax.get_lines()} for ax in axes]
+    assert lines[0] == {"bce": [2.0], "focal": [2.0, 2.0]}
+    assert lines[1]["focal"] == [0.25, 0.25]
+    assert lines[2]["focal"] == [2.5, 2.5] and lines[2]["the songs themselves"] == [3.0, 3.0]
+    held_out = [{**row, "valid": None} for row in history]
+    _, axes = plots.new_figure(11, 3, columns=3)
+    assert len(plot_lab({"bce": held_out}, axes)[0].get_lines()) == 1

@@ -119,15 +119,61 @@ def sound_problem() -> str | None:
     return render.sound_problem()
 
 
+def sounding_share(names: list[str], division: str, voices: str, remove_zeros: bool) -> float | None:
+    """Share of the keys that sound in a frame of these data sets; None where one is yet to be converted."""
+    from deepmusician.corpora import CORPORA, is_converted
+
+    if any(name in CORPORA and not is_converted(name) for name in names):
+        return None  # nobody asked to wait for it
+    songs = tuple(song for name in names for song in data_set(name).data.songs)
+    return _share(tuple(map(_place, names)), division, voices, remove_zeros, songs)
+
+
 @st.cache_data(max_entries=60, show_spinner=False)
-def focal_pictures(loss: str, alpha: float, gamma: float, dark: bool) -> tuple[bytes, bytes]:
-    """The loss of one key against the probability given to the truth, as PNG for a wide and a narrow screen."""
+def _share(places: tuple, division: str, voices: str, remove_zeros: bool, _songs: tuple[Song, ...]) -> float | None:
+    from deepmusician.errors import DeepMusicianError
+    from deepmusician.roll import KEYS
+    from deepmusician.rolls import make_rolls
+
+    try:
+        return make_rolls(_songs, division, voices, remove_zeros).density / KEYS
+    except DeepMusicianError:  # no note on the keyboard: starting says so
+        return None
+
+
+@st.cache_data(max_entries=60, show_spinner=False)
+def focal_pictures(loss: str, alpha: float, gamma: float, share: float | None, dark: bool) -> tuple[bytes, bytes]:
+    """The loss of one key against the probability given to the truth and, where the share of sounding keys is known,
+    who makes it up; as PNG for a wide and a narrow screen."""
+    from deepmusician.lab_plots import plot_balance
     from deepmusician.plots import plot_focal
 
     def draw(axes: Any, palette: Any) -> None:
         plot_focal(alpha, gamma, axes[0], loss, palette)
+        if share:
+            plot_balance(share, loss, alpha, gamma, axes[1], palette)
 
-    return figures.draw_png(draw, 5.4, 3.4, dark), figures.draw_png(draw, 4.0, 3.3, dark)
+    rows = 2 if share else 1
+    wide, narrow = (5.4, 3.2 + 2.2 * (rows - 1)), (4.0, 3.1 + 2.2 * (rows - 1))
+    return figures.draw_png(draw, *wide, dark, rows), figures.draw_png(draw, *narrow, dark, rows)
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def lab_curves(histories: dict[str, list[dict]], narrow: bool, dark: bool) -> bytes:
+    """The curves of a loss lab as PNG: side by side, or below one another where it is narrow."""
+    from deepmusician.lab_plots import plot_lab
+
+    width, height, rows, columns = (4.2, 8.6, 3, 1) if narrow else (11, 3.5, 1, 3)
+    draw = lambda axes, palette: plot_lab(histories, axes, palette)  # noqa: E731
+    return figures.draw_png(draw, width, height, dark, rows, columns)
+
+
+@st.cache_data(max_entries=40, show_spinner=False)
+def piece(path: str, version: float) -> Song:
+    """A MIDI file of ours; `version` is when it was written."""
+    from deepmusician.midi import read_midi
+
+    return read_midi(path)
 
 
 @st.cache_data(max_entries=40, show_spinner=False)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import streamlit as st
 
+from deepmusician.advice import pulse, stop_advice
 from deepmusician.plots import curve_names
 from deepmusician.runs import Run, Status, list_runs
 from ui import cached, figures, router
+from ui.lab_view import listen, show_lab
 from ui.page import capital, sentences
+from ui.player import player
+from ui.time_form import how_it_kept
 from ui.words import count, duration
 
 EVERY_SECONDS = 2.0
@@ -20,6 +25,17 @@ SCORES = (  # of a report: name, title, form, help
     ("nll", "Surprise", ".2f", "nats a frame on held-out songs; lower is better"),
     ("f1", "F1", ".2f", "of the sounding keys on held-out songs; 1 is perfect"),
 )
+BEATS = {"ok": ":material/favorite:", "slow": ":material/hourglass_bottom:", "quiet": ":material/help:"}
+ADVICE = {
+    "begun": ":material/start:", "improving": ":material/trending_down:", "stalled": ":material/trending_flat:",
+    "memorising": ":material/psychology_alt:",
+}  # fmt: skip
+SIMPLE = {  # baselines: what they are called, what they know
+    "silence": ("Silence", "Knows only how rarely any key sounds. What it would play is what you hear now: nothing."),
+    "key_frequencies": ("Key frequencies", "Knows how often each key sounds, and nothing of what came before."),
+    "repeat_last": ("Copying", "Knows how often a sounding key sounds on, and a silent one begins."),
+    "markov": ("Markov chain", "Knows which chord followed which; where it has met none, how each key goes on."),
+}
 CURVES = {"loss": "loss", "nll": "surprise", "density": "density"}
 COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "stopped": "orange"}
 
@@ -53,6 +69,9 @@ def watch(run: Run) -> None:
     """Show a run, again and again while it is at work; the page is run anew when that ends."""
     live = run.status().live
     st.fragment(_view, run_every=EVERY_SECONDS if live else None)(run, live)
+    with sentences():
+        listen(run)
+        _baselines(run)
 
 
 def _view(run: Run, was_live: bool) -> None:
@@ -63,16 +82,19 @@ def _view(run: Run, was_live: bool) -> None:
             st.rerun()  # the whole page: buttons change, and asking again stops
         _headline(run, status)
         _progress(status)
+        _alive(run, status)
         _numbers(run, status)
+        _advice(run, status)
         for warning in run.warnings():
             st.warning(capital(warning), icon=":material/hearing:")
         _curves(run)
+        show_lab(run)
         _actions(run, status)
 
 
 def _headline(run: Run, status: Status) -> None:
     st.markdown(f"#### {run.name}  :{COLOURS.get(status.state, 'blue')}-badge[{status.state}]")
-    if status.message and status.state != "training":  # the progress bar says it better
+    if status.message and status.state not in ("training", "queued"):  # said better below
         (st.error if status.state == "failed" else st.markdown)(capital(status.message))
 
 
@@ -86,6 +108,65 @@ def _progress(status: Status) -> None:
     if status.state == "training":
         text = f"Epoch {status.epoch + 1} of {status.n_epochs}, step {status.batch} of {status.n_batches}"
     st.progress(done, text)
+
+
+def _alive(run: Run, status: Status) -> None:
+    """Is it stuck? And does it keep what was promised?"""
+    if status.live:
+        beat = pulse(status, run.metrics(), time.time())
+        said = f"{BEATS[beat.level]} {beat.text}"
+        st.caption(said) if beat.level == "ok" else st.warning(said)
+    if kept := how_it_kept(run, status):
+        st.caption(f":material/timer: {kept}")
+    if heard := _heard(run, status):
+        st.caption(f":material/headphones: {heard}")
+
+
+def _heard(run: Run, status: Status) -> str | None:
+    """How much music it has learnt from so far."""
+    card = run.checkpoint("last")
+    if not card:
+        return None
+    from deepmusician.checkpoint import read_card
+    from deepmusician.roll import parse_division
+
+    data, options = read_card(card)["data"], run.options()
+    frames = sum(song["frames"] for song in run.songs() if not song["held_out"]) or data["frames"]
+    under_way = status.batch / status.n_batches if 0 < status.batch < status.n_batches else 0.0
+    done = status.epoch + under_way
+    bars = done * frames * float(parse_division(options.division))
+    return f"Heard so far: {count(bars, 'bar')} of 4/4, each of its training songs {done:.1f} times."
+
+
+def _advice(run: Run, status: Status) -> None:
+    """Go on or stop, in words."""
+    advice = stop_advice(run.metrics(), run.options().n_epochs if status.live else None)
+    if advice:
+        show = st.warning if advice.kind == "memorising" else st.info
+        show(advice.text, icon=ADVICE[advice.kind])
+
+
+def _baselines(run: Run) -> None:
+    """What needs no learning composes, beside how well it predicts."""
+    nll = {name: values.get("nll") for name, values in run.baselines().items()}
+    pieces = {name: path for name in SIMPLE if (path := run.path / "baselines" / f"{name}.mid").is_file()}
+    if not pieces:
+        return
+    box = st.expander(
+        "What needs no learning sounds like", icon=":material/casino:", key="train.simple", on_change="rerun"
+    )
+    if not box.open:
+        return
+    with box:
+        chosen = st.segmented_control(
+            "A model that only counts", list(pieces), default="markov", required=True,
+            format_func=lambda name: SIMPLE[name][0],
+        )  # fmt: skip
+        reached = "" if nll.get(chosen) is None else f" On the held-out songs: {nll[chosen]:.2f} nats a frame."
+        st.caption(SIMPLE[chosen][1] + reached)
+        song = cached.piece(str(pieces[chosen]), pieces[chosen].stat().st_mtime) if chosen != "silence" else None
+        if song is not None:
+            player(song, f"{run.name}-{chosen}", key=f"simple.{run.name}.{chosen}", listen=False)
 
 
 def _numbers(run: Run, status: Status) -> None:

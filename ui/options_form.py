@@ -148,6 +148,38 @@ def control(field: Field, prefix: str, default: Any = dataclasses.MISSING, disab
     return st.slider(min_value=m["low"], max_value=_most(field), value=value, step=step, **written, **common)
 
 
+def marked(field: Field, prefix: str, start: TrainOptions, disabled: bool = False) -> Any:
+    """As `control`, begun where the recipe has it; what differs is marked and can be put back."""
+    key, default = f"{prefix}.{field.name}", getattr(start, field.name)
+    with st.container(key=f"option-{key}", gap="small"):
+        value = control(field, prefix, default, disabled)
+        if value != default and not disabled:
+            st.button(
+                f"{_said(default)} in the recipe", icon=":material/undo:", type="tertiary", key=f"reset-{key}",
+                help=f"Put {label(field.name)} back", on_click=_put_back, args=({key: default},),
+            )  # fmt: skip
+    return value
+
+
+def remembered(field: Field, prefix: str, start: TrainOptions) -> Any:
+    """The value of a control that is not shown now: as it was left, else the recipe's."""
+    return st.session_state.get(f"{prefix}.{field.name}", getattr(start, field.name))
+
+
+def put_all_back(prefix: str, start: TrainOptions, names: list[str]) -> None:
+    """A button that puts every changed option back as the recipe has it."""
+    values = {f"{prefix}.{name}": getattr(start, name) for name in names}
+    st.button(
+        "Put all back as in the recipe", icon=":material/restart_alt:", type="tertiary", key=f"reset-all-{prefix}",
+        on_click=_put_back, args=(values,),
+    )  # fmt: skip
+
+
+def _put_back(values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        st.session_state[key] = value
+
+
 def starts() -> list[str]:
     """The models a training may begin with: the runs that have one, then the bundled ones."""
     from deepmusician.checkpoint import bundled
@@ -176,11 +208,11 @@ def choose_recipe(key: str) -> Recipe:
     return recipes[name]
 
 
-def changed(start: TrainOptions, values: dict[str, Any]) -> str:
-    """Which options are not as the recipe has them, and what they are; the machine's are no part of a recipe."""
+def changed(start: TrainOptions, values: dict[str, Any]) -> dict[str, str]:
+    """Which options are not as the recipe has them, and how they are said; the machine's are no part of a recipe."""
     fields = [f for f in dataclasses.fields(start) if f.metadata["group"] != "machine" and f.name in values]
     differ = [f for f in fields if values[f.name] != getattr(start, f.name) and not idle(f.name, values)]
-    return ", ".join(f"{label(f.name)} {_said(values[f.name])}" for f in differ)
+    return {f.name: f"{label(f.name)} {_said(values[f.name])}" for f in differ}
 
 
 def _said(value: Any) -> str:

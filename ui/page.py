@@ -14,6 +14,9 @@ _STYLE = """<style>
 .stMainBlockContainer {max-width: 84rem; padding-top: 4.5rem; padding-bottom: 4rem;}
 .dm-figure img {width: 100%; height: auto; display: block;}
 .dm-narrow {display: none !important;}
+[class*="st-key-option-"]:has([class*="st-key-reset-"]) {
+  border-left: 3px solid var(--st-orange-color, #c8612b); padding-left: 0.7rem;
+}
 @media (max-width: 640px) {
   .dm-wide {display: none !important;}
   .dm-narrow {display: block !important;}

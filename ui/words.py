@@ -9,22 +9,33 @@ from deepmusician import estimate
 SURE, MISSED = 0.95, 0.1  # a silence the model is sure of; a note it gave a tenth of the probability
 
 
-def focal_sentence(loss: str, alpha: float, gamma: float) -> str:
-    """What alpha and gamma do, by how much a missed note counts beside a silence that is plain."""
+def focal_sentence(loss: str, alpha: float, gamma: float, share: float | None = None) -> str:
+    """What alpha and gamma do, by how much a missed note counts beside a silence that is plain.
+
+    With the `share` of the cells that sound in the music, also what that means for it.
+    """
     from deepmusician.losses import loss_curve
 
-    if loss == "bce":
-        return (
-            "Every key counts alike. A frame has 88 keys and a few notes, so predicting silence costs little: "
-            "models trained this way tend to play too few notes."
-        )
     missed, _ = _at(loss_curve, loss, MISSED, alpha, gamma)
     _, silence = _at(loss_curve, loss, 1 - SURE, alpha, gamma)
     ratio = (missed[0] / missed[1]) / (silence[0] / silence[1])
-    return (
-        f"Beside a silence that the model is {SURE:.0%} sure of, a note to which it gave only {MISSED:.0%} counts "
-        f"**{times(ratio)}** what it does under bce."
-    )
+    if loss == "bce":
+        said = (
+            "Every key counts alike. A frame has 88 keys and a few notes, so predicting silence costs little: "
+            "models trained this way tend to play too few notes."
+        )
+    else:
+        said = (
+            f"Beside a silence that the model is {SURE:.0%} sure of, a note to which it gave only {MISSED:.0%} counts "
+            f"**{times(ratio)}** what it does under bce."
+        )
+    if not share:
+        return said
+    silences = (1 - share) / share
+    plain, here = missed[1] / (silences * silence[1]), missed[0] / (silences * silence[0])
+    said += f" In this music {100 * share:.1f} % of the keys sound: **{silences:.0f} silent ones to each note**. "
+    said += f"A note it missed outweighs those plain silences {times(plain)} under bce"
+    return said + ("." if loss == "bce" else f", and **{times(here)}** under {loss}.")
 
 
 def _at(curve, loss: str, p: float, alpha: float, gamma: float):  # noqa: ANN001, ANN202
