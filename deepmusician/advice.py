@@ -144,8 +144,8 @@ def doubts(report: dict[str, Any], baselines: dict[str, dict[str, float]]) -> li
             break
     if report["valid"] is None:
         found.append(
-            "No song is held out (there is only one song, or all are pinned to training): the numbers do not show how it "
-            "does on new music."
+            "No song is held out (there is only one song, or all are pinned to training): the numbers do not show how "
+            "it does on new music."
         )
     return found
 
