@@ -231,7 +231,9 @@ def _evaluate_parser(verbs: Any) -> None:
     )
     verb.add_argument("--rolls", metavar="FILE.npz", help="polyphonic rolls, as the field's benchmark sets are kept")
     verb.add_argument("--split", metavar="NAME", help="the part of the file to judge it on, such as valid or test")
+    verb.add_argument("--full", action="store_true", help="let the judges hear three times as much music, in minutes")
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    verb.add_argument("--polite", action="store_true", help="give way to other programs on this machine")
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -240,11 +242,18 @@ def evaluate(args: argparse.Namespace) -> int:
         raise OptionError("--rolls names a file and --split a part of it; give both or neither")
     if args.rolls and args.path:
         raise OptionError("-p and --rolls both name the music to judge on; give one of them")
-    from deepmusician.evaluation import evaluate as judge
+    if args.rolls and args.full:
+        raise OptionError("--full is for the judges, which hear no --rolls; leave one of them out")
+    if args.polite:
+        os.nice(5)
     from deepmusician.evaluation import evaluate_rolls, table
+    from deepmusician.verdicts import judged
 
-    rolls = (args.checkpoint, args.rolls, args.split)
-    report = evaluate_rolls(*rolls) if args.rolls else judge(args.checkpoint, args.path)
+    with Bar("judging", "steps") as bar:
+        if args.rolls:
+            report = evaluate_rolls(args.checkpoint, args.rolls, args.split)
+        else:
+            report = judged(args.checkpoint, args.path, "full" if args.full else "quick", bar.step)
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0
 

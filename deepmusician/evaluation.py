@@ -1,4 +1,5 @@
-"""Reports: how well a model predicts music it was not trained on, beside what needs no learning at all."""
+"""Reports: how well a model predicts music it was not trained on, beside what needs no learning at all, and what the
+judges say of the music it composes."""
 
 from __future__ import annotations
 
@@ -12,25 +13,30 @@ import numpy as np
 from deepmusician import checkpoint
 from deepmusician.baselines import baselines
 from deepmusician.errors import CheckpointError, LibraryError, OptionError
+from deepmusician.features import FEATURES
+from deepmusician.judging import Progress, judge, silent
 from deepmusician.library import read_sources
 from deepmusician.options import TrainOptions, from_dict
 from deepmusician.rolls import Rolls, read_npz, read_rolls
 from deepmusician.scoring import references, score
 
 
-def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, Any]:
-    """Score a checkpoint on `music`, or on the songs held out when it was trained.
+def evaluate(
+    source: str | Path, music: str | Path | None = None, size: str = "quick", progress: Progress = silent
+) -> dict[str, Any]:
+    """Score a checkpoint on `music`, or on the songs held out when it was trained, and let it be judged.
 
     Returns {"checkpoint", "music", "songs", "frames", "threshold", "model": {loss, nll, precision, recall, f1, density,
-    data_density}, "baselines": {...}}; likelihoods in nats a frame, every frame counted, the first included. The
-    baselines' constants come from the training songs. Of a model that gives velocities there are only loss and nll.
-    Raises CheckpointError where the held-out songs are gone.
+    data_density}, "baselines": {...}, "judges": see `judging.judge`}; likelihoods in nats a frame, every frame counted,
+    the first included. The baselines' constants come from the training songs. Of a model that gives velocities there
+    are only loss and nll. `size` is that of `judging.SIZES`. Raises CheckpointError where the held-out songs are gone.
     """
     model, card = checkpoint.load(source)
     options = from_dict(TrainOptions, card["options"])
     names, rolls = read_rolls(options, read_sources(options.path if music is None else str(music)))
     rolls = as_trained(rolls, card)
     train, judged = _split(card, names, rolls, same=music is None)
+    progress("Scoring held-out songs", 0, 1)
     scored = score(model, rolls, judged)
     return {
         "checkpoint": str(source),
@@ -40,6 +46,9 @@ def evaluate(source: str | Path, music: str | Path | None = None) -> dict[str, A
         "threshold": card["threshold"],
         "model": scored.table(card["threshold"]),
         "baselines": references(model, rolls, train, judged),
+        "judges": judge(model, card, rolls, train, judged, size, progress)
+        if model.composes
+        else {"problem": "this model composes nothing, so there is no music of its own to judge"},
     }
 
 
@@ -116,7 +125,22 @@ def table(report: dict[str, Any]) -> str:
         ]
     else:
         lines.append(f"{report['frames']} frames; the notes are given, only their velocities count")
-    return "\n".join(lines)
+    judged = report.get("judges", {})
+    lines += judged.get("words") or [judged[key] for key in judged.keys() & {"problem"}]
+    return "\n".join([*lines, *_feature_lines(judged)])
+
+
+def _feature_lines(judged: dict[str, Any]) -> list[str]:
+    """A line a feature: the means of composed and human music, and how both overlap with what was held out."""
+    rows = {FEATURES[name]: row for name, row in judged.get("features", {}).items() if "real" in row}
+    if not rows:
+        return []
+    lines = [f"{'':20}{'composed':>10}{'human':>10}{'overlap':>9}{'ceiling':>9}  (ceiling: real against real)"]
+    for feature, row in rows.items():
+        means = [f"{'–':>10}" if feature.classes else f"{row[who]:10.2f}" for who in ("composed", "human")]
+        areas = [f"{row[who]['area']:9.2f}" for who in ("model", "real")]
+        lines.append(f"{feature.title:20}{''.join(means + areas)}  {feature.unit}")
+    return lines
 
 
 def _row(name: str, values: dict[str, float]) -> str:

@@ -81,6 +81,12 @@ class Bar:
         self.bar.total = total
         self.bar.update(done - self.bar.n)
 
+    def step(self, what: str, done: int, total: int) -> None:
+        """Show a step of work that has several, by its name."""
+        self.what = what.lower()
+        self(done, total)
+        self.bar.set_description(self.what)
+
     def write(self, line: str) -> None:
         """A line above the bar, on standard output."""
         from tqdm import tqdm

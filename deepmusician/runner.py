@@ -188,6 +188,8 @@ class _Session:
             save_as(self.run, self.trainer, self.card, f"epoch-{self.trainer.epoch:04d}+{self.trainer.batch:05d}")
         if self.writes and self.run.checkpoint("best") and self.trainer.model.composes:
             self._calibrate()  # after saving: it draws random numbers that the next step must not miss
+            if finished:
+                self._judge()
         self._count_time()
         if finished:
             return self.say("finished", f"Finished {self.options.n_epochs} epochs.")
@@ -220,6 +222,15 @@ class _Session:
         for which in ("best", "chosen"):
             if folder := self.run.checkpoint(which):
                 calibrate_if_missing(folder)
+
+    def _judge(self) -> None:
+        """Let the best model be judged in short; its card keeps the verdict."""
+        from deepmusician.judging import judge_checkpoint
+
+        self.say("training", "Judging what it composes.")
+        judge_checkpoint(
+            self.run.checkpoint("best"), self.trainer.rolls, self.trainer.train_songs, self.trainer.valid_songs
+        )
 
     def _compose(self) -> tuple[Any, np.ndarray]:
         """The same piece after every epoch: the same start, the same random numbers."""

@@ -7,6 +7,7 @@
     model.step(frame, state, style)       -> context, state
     model.read(frames, last, state, style)-> contexts, last, state   many steps at once, over true frames
     model.head.losses(context, target)    -> loss, nll     of each frame
+    model.head.key_nats(context, target)  -> notes, velocities   what nll is made up of, key by key
     model.head.sample(context, how, generator) -> frame [B, W]
 
 State is a value: `step` returns a new one. B batch, T frames, W = 88 columns for each plane: sounding 0 or 1, onset 0

@@ -48,10 +48,14 @@ class Velocities(Strokes):
 
     def nll(self, context: Tensor, target: Tensor) -> Tensor:
         """Nats [...] of the velocities of the keys struck in `target` [..., W]."""
+        return self.key_nats(context, target)[1].sum(-1)
+
+    def key_nats(self, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """See FrameHead: notes cost nothing, velocities [..., K] make up `nll`."""
         struck, levels = self._levels(context, target)
         true = level_of(target.float()[..., 2 * KEYS :])[struck].long()
-        nats = torch.zeros(struck.shape, device=struck.device)
-        return nats.masked_scatter(struck, -levels.gather(-1, true[:, None])).sum(-1)
+        nothing = torch.zeros(struck.shape, device=struck.device)
+        return nothing, nothing.masked_scatter(struck, -levels.gather(-1, true[:, None]))
 
     def expected(self, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Which keys of `target` [..., W] are struck, [..., K] bool, and their velocities 0..127 as expected, with

@@ -69,6 +69,17 @@ class FrameHead(nn.Module):
         """The second of `losses` alone."""
         return self.part.nll(context, target[..., : self.decided]) + self._strokes(context, target)
 
+    def key_nats(self, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What `nll` is made up of: nats of each key's sounding and being struck, and of its velocity; [..., K] both.
+
+        exp(-nats) of a key that sounds is how likely that was, given the frames before and the keys decided before it.
+        """
+        notes = self.part.key_nats(context, target[..., : self.decided])
+        if self.strokes is None:
+            return notes, torch.zeros_like(notes)
+        onsets, velocities = self.strokes.key_nats(context, target)
+        return notes + onsets, velocities
+
     def _strokes(self, context: Tensor, target: Tensor) -> Tensor | float:
         return 0.0 if self.strokes is None else self.strokes.nll(context, target)
 

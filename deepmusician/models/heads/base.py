@@ -52,8 +52,18 @@ class Part(nn.Module):
 
     def nats(self, logits: Tensor, target: Tensor) -> Tensor:
         """Nats a frame [...] under the honest probabilities."""
+        return self._cell_nats(logits, target).sum(-1)
+
+    def _cell_nats(self, logits: Tensor, target: Tensor) -> Tensor:
         posterior = posterior_logits(logits, self.objective)
-        return binary_cross_entropy_with_logits(posterior, target, reduction="none").sum(-1)
+        return binary_cross_entropy_with_logits(posterior, target, reduction="none")
+
+    def key_nats(self, context: Tensor, target: Tensor) -> Tensor:
+        """How `nll` is made up of the keys: [..., K], summing to it.
+
+        Of each key given those the part decides before it: exp(-nats) of a sounding key is how likely it was to sound.
+        """
+        return self._cell_nats(self.logits(context, target), target.float())
 
     def losses(self, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(what training minimises, honest nats) of each frame, [...] both, from one pass."""

@@ -115,6 +115,12 @@ class Melody(Part):
         """See Part."""
         return self.losses(context, target)[1]
 
+    def key_nats(self, context: Tensor, target: Tensor) -> Tensor:
+        """See Part. A frame is one decision: its nats are those of the key that sounds; of a rest, shared by all."""
+        sounding = target.float()[..., : self.n_keys]
+        mine = torch.where(sounding.amax(-1, keepdim=True) > 0, sounding, 1 / self.n_keys)
+        return mine * self.nll(context, target)[..., None]
+
     def _posterior(self, logits: Tensor) -> Tensor:
         """Honest log-probabilities of the classes, given the logits of a network that minimises the loss.
 

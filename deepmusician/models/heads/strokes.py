@@ -70,18 +70,23 @@ class Strokes(nn.Module):
 
     def nll(self, context: Tensor, target: Tensor) -> Tensor:
         """Nats [...] of the onsets and velocities in `target` [..., W], given the keys that sound in it."""
+        onsets, velocities = self.key_nats(context, target)
+        return onsets.sum(-1) + velocities.sum(-1)
+
+    def key_nats(self, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """As `nll`, but apart: nats of each key's onset and of its velocity, [..., K] both."""
         planes = target.float().unflatten(-1, (self.n_planes, self.n_keys))
         sounding, onset = planes[..., 0, :], planes[..., 1, :]
         before = self._before(context)
         struck = self._struck(sounding, onset, before)
-        nats = torch.zeros_like(sounding[..., 0])
+        onsets = velocities = torch.zeros_like(sounding)
         if self.onset is not None:
             each = binary_cross_entropy_with_logits(self._onset(context, sounding), onset, reduction="none")
-            nats = nats + (each * sounding * before).sum(-1)
+            onsets = each * sounding * before
         if self.velocity is not None:
             each = level_nll(*self._velocity(context, sounding, struck), level_of(planes[..., 2, :]))
-            nats = nats + (each * struck).sum(-1)
-        return nats
+            velocities = each * struck
+        return onsets, velocities
 
     @torch.no_grad()
     def sample(
