@@ -23,6 +23,7 @@ KINDS = {
     "axis": {"arrangement": "decoder", "backbone": "biaxial", "head": "axis", "planes": "velocity", "skip": True},
     "strokes": {"arrangement": "decoder", "planes": "onset", "skip": True},
     "styles": {"n_styles": 2},
+    "committee": {"arrangement": "decoder", "members": 3, "planes": "velocity", "skip": True},
 }
 
 

@@ -94,6 +94,13 @@ class CommitteeHead:
         """See FrameHead."""
         return _mixed(torch.stack([head.nll(own, target) for head, own in self._each(context)]))
 
+    def key_nats(self, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """See FrameHead: key after key, and then their velocities, the members weigh as their words so far came true."""
+        each = torch.stack([torch.cat(head.key_nats(own, target), -1) for head, own in self._each(context)])
+        so_far = _mixed(each.cumsum(-1))
+        nats = torch.diff(so_far, dim=-1, prepend=torch.zeros_like(so_far[..., :1]))
+        return nats.chunk(2, -1)
+
     def probability(self, context: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """See FrameHead: the members' mean."""
         return torch.stack([head.probability(own, generator) for head, own in self._each(context)]).mean(0)
