@@ -3,12 +3,12 @@ takes axes and returns them, with units on them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepmusician.plots import BLACK, LIGHT, NAMES, Palette
+from deepmusician.plots import BLACK, LIGHT, NAMES, TITLES, Palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,4 +37,18 @@ def plot_density(edges: Sequence[float], density: Sequence[float], ax: Axes, pal
     ax.set_xlabel("time (beats)")
     ax.set_ylabel("notes a beat")
     ax.grid(axis="y", color=palette.grid, linewidth=0.6)
+    return ax
+
+
+def plot_overlay(
+    curves: Mapping[str, Sequence[tuple[int, float]]], name: str, ax: Axes, palette: Palette = LIGHT
+) -> Axes:
+    """One measure, named as in a report, of several runs over their epochs; each run's values as (epoch, value)."""
+    for i, (run, points) in enumerate(curves.items()):
+        colour, line = palette.marks[i % len(palette.marks)], ("-", "--", ":")[i // len(palette.marks) % 3]
+        marker = "o" if len(points) < 3 else ""
+        ax.plot([e for e, _ in points], [v for _, v in points], line, color=colour, label=run, marker=marker)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(TITLES.get(name, name))
+    ax.legend(frameon=False, labelcolor=palette.ink, fontsize="small")
     return ax

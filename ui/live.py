@@ -11,6 +11,7 @@ from deepmusician.advice import pulse, stop_advice
 from deepmusician.plots import curve_names
 from deepmusician.runs import Run, Status, list_runs
 from ui import cached, figures, router
+from ui.hear import hear
 from ui.lab_view import listen, show_lab
 from ui.page import capital, sentences
 from ui.player import player
@@ -90,6 +91,7 @@ def _view(run: Run, was_live: bool) -> None:
         _curves(run)
         show_lab(run)
         _actions(run, status)
+        hear(run, "train")
 
 
 def _headline(run: Run, status: Status) -> None:
@@ -207,7 +209,7 @@ def _actions(run: Run, status: Status) -> None:
             _button(STOP, ":material/stop:", run, disabled=run.stop_asked())
         if status.state in ("stopped", "interrupted", "failed"):
             _button(RESUME, ":material/play_arrow:", run)
-        if run.checkpoint():
+        if run.model():
             composes = run.options().arrangement != "expression"
             _button(COMPOSE if composes else HUMANISE, ":material/music_note:", run, type="primary")
         _button(ANOTHER, ":material/add:", run)

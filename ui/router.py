@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ICON = Path(__file__).parent / "icon.svg"
 HOME, LIBRARY, TRAIN, COMPOSE = "pages/home.py", "pages/library.py", "pages/train.py", "pages/compose.py"
-HOW = "pages/how.py"
+HOW, RUNS = "pages/how.py", "pages/runs.py"
 
 
 def configure() -> None:
@@ -32,6 +32,7 @@ def navigation() -> Page:
             st.Page(HOME, title="Home", icon=":material/home:", default=True),
             st.Page(LIBRARY, title="Library", icon=":material/library_music:"),
             st.Page(TRAIN, title="Train", icon=":material/school:"),
+            st.Page(RUNS, title="Runs", icon=":material/stacks:"),
             st.Page(COMPOSE, title="Compose", icon=":material/music_note:"),
             st.Page(HOW, title="How it works", icon=":material/lightbulb:"),
         ],
