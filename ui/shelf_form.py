@@ -19,7 +19,9 @@ def manage(name: str) -> None:
             "your own, which you can rename, export and delete."
         )
         return
-    with st.expander("Rename, export, delete", icon=":material/folder_managed:"):
+    with st.expander(
+        "Rename, export, delete", icon=":material/folder_managed:", key=f"shelf.{name}", on_change="rerun"
+    ):
         if runs := _runs_on(name):
             st.caption(
                 f"Learnt from by {', '.join(runs)}. Under another name or deleted, such a training cannot go on; what "

@@ -24,8 +24,9 @@ def show_split(seen: Examined) -> None:
     held = [r.name for r, side in zip(seen.reports, seen.where, strict=True) if side == HELD_OUT]
     pinned = [r.name for r in seen.reports if r.is_in and r.choice.side]
     with st.expander(
-        f"Training and held-out songs: {len(inside) - len(held)} and {len(held)}", icon=":material/call_split:"
-    ):
+        f"Training and held-out songs: {len(inside) - len(held)} and {len(held)}", icon=":material/call_split:",
+        key=f"split.{seen.name}", on_change="rerun",  # so that it stays open while songs are moved
+    ):  # fmt: skip
         st.markdown(
             "Held-out songs are never learnt from; they judge the model. Add or take away songs here; those you touch "
             "are pinned, whatever share and seed are chosen on Train (shown is what holds for "
