@@ -94,7 +94,8 @@ def train_button(name: str, label: str, key: str, balance: float | None = None, 
     """Leads to Train with this data set, perhaps with songs in balance."""
     if st.button(label, key=key, width="stretch" if balance else "content", **look):
         keys.DATA.set(name)
-        if balance is not None:  # whichever recipe is chosen there
+        if balance is not None:  # whichever recipe is chosen there; its control stands among all options
+            st.session_state["train.view"] = "Every option"
             for form in ("train", *(f"train.{recipe.name}" for recipe in list_recipes())):
                 st.session_state[f"{form}.balance"] = balance
         st.switch_page(router.TRAIN, query_params={"run": "new"})
