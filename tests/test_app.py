@@ -15,6 +15,7 @@ from conftest import TINY, scale_song
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+from deepmusician import history
 from deepmusician.errors import RunError
 from deepmusician.library import list_data_sets, load_data_set, read_uploads, save_data_set
 from deepmusician.midi import read_midi, write_midi
@@ -634,12 +635,11 @@ def test_every_composing_option_has_a_control(two_styles):
     app = open_page(COMPOSE, model="run-two")
     by_key(app.get("button_group"), "compose.init").set_value("guided").run()
     by_key(app.get("button_group"), "compose.sampler").set_value("threshold").run()
-    kinds = (app.slider, app.select_slider, app.number_input, app.selectbox, app.get("button_group"))
+    kinds = (app.slider, app.select_slider, app.number_input, app.selectbox, app.get("button_group"), app.toggle)
     shown = {w.key for kind in kinds for w in kind}
     sampling = {"compose.temperature", "compose.top_p", "compose.fullness"}  # shown with the other sampler
     expected = {f"compose.{f.name}" for f in dataclasses.fields(GenerateOptions)} - sampling
     expected -= {"compose.seq_len"}  # said in bars
-    expected -= {f"compose.{name}" for name in ("scale", "opening", "keep", "variations")}  # on the command line alone
     assert expected | {"compose.bars"} <= shown
     by_key(app.get("button_group"), "compose.sampler").set_value("sample").run()
     assert sampling <= {w.key for kind in (app.slider, app.select_slider) for w in kind}
@@ -656,13 +656,19 @@ def compose(app):
     return well(by_label(app.button, "Compose").click().run())
 
 
-def composed(app):
-    """The notes on the page, from its MIDI download."""
-    from ui import cached, keys
+def request_of(app):
+    """What the page was asked for last."""
+    from ui import keys
 
-    request = app.session_state[keys.REQUEST.name]
-    model = request["model"]
-    return cached.composition(str(model.path), model.version, request["options"], request["prime"]).song
+    return app.session_state[keys.REQUEST.name]
+
+
+def composed(app):
+    """The notes on the page: those of the history's newest piece."""
+    from deepmusician import history
+    from ui import keys
+
+    return history.find(app.session_state[keys.NOTED.name][1][0]).song()
 
 
 def test_the_same_seed_gives_the_same_piece_and_another_one_another(trained):
@@ -678,17 +684,17 @@ def test_tempo_and_instrument_are_those_chosen(trained):
     by_key(app.selectbox, "compose.program").set_value(40)
     by_key(app.slider, "compose.tempo_bpm").set_value(140.0)
     song = composed(compose(app))
-    assert song.tempo_bpm == 140
+    assert song.tempo_bpm == pytest.approx(140, abs=0.01)
     assert set(song.notes["program"]) == {40}
 
 
 def test_guided_composing_goes_on_from_an_uploaded_piece(trained):
     app = open_page(COMPOSE)
     by_key(app.get("button_group"), "compose.init").set_value("guided").run()
-    assert compose(app).session_state["request"]["prime"] is None  # one that the model kept
+    assert request_of(compose(app)).song is None  # one that the model kept
     by_label(app.get("button_group"), "Go on from").set_value("a file of mine").run()
     by_label(app.file_uploader, "The piece").set_value(("mine.mid", write_midi(scale_song(60)), MIDI))
-    prime = compose(well(app.run())).session_state["request"]["prime"]
+    prime = history.kept_song(request_of(compose(well(app.run()))).song)
     assert prime.notes["pitch"].tolist() == scale_song(60).notes["pitch"].tolist()
     assert len(composed(app))
 
@@ -709,14 +715,14 @@ def test_a_style_is_one_of_those_the_model_learnt_a_mix_or_a_change(two_styles):
     app = open_page(COMPOSE)
     assert by_label(app.selectbox, "In the style of").options == ["airs", "reels"]
     by_label(app.selectbox, "In the style of").set_value("reels")
-    assert compose(app).session_state["request"]["options"]["style"] == "reels"
+    assert request_of(compose(app)).options["style"] == "reels"
     choose_style(app, "a mix")
     by_label(app.slider, "airs").set_value(0.2)
-    assert compose(app).session_state["request"]["options"]["style"] == "airs:0.2,reels:0.5"
+    assert request_of(compose(app)).options["style"] == "airs:0.2,reels:0.5"
     choose_style(app, "a change")
     by_label(app.selectbox, "It begins as").set_value("reels")
     by_label(app.selectbox, "It ends as").set_value("airs")
-    assert compose(app).session_state["request"]["options"]["style"] == "reels>airs"
+    assert request_of(compose(app)).options["style"] == "reels>airs"
     assert len(composed(app))
 
 
@@ -730,7 +736,7 @@ def test_a_mix_of_nothing_is_a_sentence(two_styles):
 def test_a_model_of_one_style_offers_none(trained):
     app = open_page(COMPOSE)
     assert "compose.style" not in {w.key for w in app.get("button_group")}
-    assert "style" not in compose(app).session_state["request"]["options"]
+    assert "style" not in request_of(compose(app)).options
 
 
 def expanders(app):
@@ -773,7 +779,7 @@ def test_tempo_and_instrument_begin_where_the_model_has_them_and_stay_with_it(tr
     tempo.set_value(70.0).run()
     app.switch_page(HOME).run()
     well(app.switch_page(COMPOSE).run())
-    assert composed(compose(app)).tempo_bpm == 70
+    assert composed(compose(app)).tempo_bpm == pytest.approx(70, abs=0.01)
 
 
 # ---- humanising
@@ -813,7 +819,7 @@ def test_without_a_model_of_expression_its_recipe_is_named(trained):
 def played(monkeypatch):
     """The songs that players were given."""
     songs = []
-    for place in ("ui.player.player", "ui.humanise_form.player"):
+    for place in ("ui.composed.player", "ui.humanise_form.player"):
         monkeypatch.setattr(place, lambda song, name, *a, **k: songs.append((song, name)))
     return songs
 
@@ -854,6 +860,100 @@ def test_a_run_of_expression_shows_what_it_has_and_leads_to_humanising(expressio
     well(by_label(app.button, "Humanise with it").click().run())
     assert by_key(app.get("button_group"), "compose.task").value == "Humanise a piece"
     assert by_label(app.selectbox, "Model of expression").value == "run-touch"
+
+
+# ---- what can be done with a composed piece
+
+
+def press(app, key):
+    return well(by_key(app.button, key).click().run())
+
+
+def test_moving_the_density_composes_at_once_with_the_same_seed(trained):
+    app = compose(open_page(COMPOSE))
+    before = request_of(app)
+    well(by_key(app.select_slider, "compose.fullness").set_value(4.0).run())
+    assert request_of(app) == before.but(fullness=4.0)
+    assert [p.request for p in history.history()] == [request_of(app)]  # it took the place of the other one
+
+
+def test_four_variations_stand_side_by_side_and_one_is_kept(trained):
+    app = open_page(COMPOSE)
+    by_key(app.get("button_group"), "compose.variations").set_value(4)
+    compose(app)
+    assert sorted(p.request.seed for p in history.history()) == [0, 1, 2, 3]
+    press(app, "compose.keep.2")
+    assert request_of(app).options["variations"] == 1 and request_of(app).seed == 2
+    assert by_key(app.number_input, "compose.seed").value == 2
+    assert len(history.history()) == 4  # it was there already
+    alone = open_page(COMPOSE)
+    by_key(alone.number_input, "compose.seed").set_value(2)
+    assert write_midi(composed(compose(alone))) == write_midi(composed(app))
+
+
+def test_a_composed_piece_is_continued_and_stays_in_front(trained):
+    app = compose(open_page(COMPOSE))
+    before = composed(app)
+    press(app, "compose.continue")
+    after = composed(app)
+    assert after.notes[: len(before)].tolist() == before.notes.tolist() and len(after) > len(before)
+
+
+def test_bars_of_a_composed_piece_are_rewritten_and_again_differently(trained):
+    app = compose(open_page(COMPOSE))
+    before = composed(app)
+    press(app, "compose.rewrite")
+    first = composed(app)
+    outside = [n[(n["onset"] + n["duration"] <= 16) | (n["onset"] >= 32)] for n in (before.notes, first.notes)]
+    assert set(map(tuple, outside[0].tolist())) <= set(map(tuple, outside[1].tolist())) | {
+        tuple(row) for row in first.notes.tolist()
+    }
+    assert write_midi(first) != write_midi(before)
+
+
+def test_notes_keep_to_the_scale_that_is_chosen(trained):
+    app = open_page(COMPOSE)
+    by_key(app.selectbox, "compose.scale").set_value("minor").run()
+    by_key(app.selectbox, "compose.tonic").set_value("E♭")
+    song = composed(compose(app))
+    assert request_of(app).options["scale"] == "E♭ minor"
+    assert {int(p) % 12 for p in song.notes["pitch"]} <= {3, 5, 6, 8, 10, 11, 1}
+
+
+def test_a_link_makes_the_same_piece_and_shows_its_settings(trained):
+    app = open_page(COMPOSE)
+    by_key(app.number_input, "compose.seed").set_value(5)
+    by_key(app.selectbox, "compose.scale").set_value("major")
+    by_key(app.slider, "compose.bars").set_value(3)
+    first = composed(compose(app))
+    words = {k: v[0] if isinstance(v, list) else v for k, v in app.query_params.items()}
+    other = open_page(COMPOSE, **words)
+    assert write_midi(composed(other)) == write_midi(first)
+    assert by_key(other.number_input, "compose.seed").value == 5 and by_key(other.slider, "compose.bars").value == 3
+    assert by_key(other.selectbox, "compose.scale").value == "major"
+
+
+def test_a_damaged_link_is_a_sentence(trained):
+    assert "the link is damaged" in texts(open_page(COMPOSE, model="run-small", seed="x").error)
+
+
+def test_the_history_shows_stars_deletes_brings_back_and_fills_the_form(trained):
+    app = open_page(COMPOSE)
+    well(by_key(app.get("button_group"), "compose.task").set_value("History").run())
+    assert "Nothing has been composed yet" in texts(app.info)
+    by_key(app.get("button_group"), "compose.task").set_value("Compose a piece").run()
+    by_key(app.number_input, "compose.seed").set_value(8)
+    compose(app)
+    well(by_key(app.get("button_group"), "compose.task").set_value("History").run())
+    (piece,) = history.history()
+    press(app, f"history.star.{piece.id}")
+    assert history.history()[0].starred
+    press(app, f"Delete.{piece.id}")
+    assert history.history() == []
+    well(by_label(app.button, "Undo").click().run())
+    assert [p.id for p in history.history()] == [piece.id]
+    press(app, f"To the form.{piece.id}")
+    assert by_key(app.number_input, "compose.seed").value == 8 and "seed 8" in texts(app.subheader)
 
 
 def test_silence_is_said_in_words_with_its_remedy(trained):

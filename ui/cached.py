@@ -196,7 +196,32 @@ def composition(path: str, version: float, options: dict[str, Any], prime: Song 
     from deepmusician.generation import compose
     from deepmusician.options import GenerateOptions, from_dict
 
-    return compose(path, from_dict(GenerateOptions, options), prime)
+    return compose(loaded(path, version), from_dict(GenerateOptions, options), prime)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def loaded(path: str, version: float) -> tuple[Any, ...]:
+    """A model with its card and openings, read once. It composes; nobody changes it."""
+    from deepmusician.checkpoint import load_whole
+
+    return load_whole(path)
+
+
+@st.cache_data(max_entries=60, show_spinner=False)
+def weights(path: str, version: float) -> str:
+    """A short name for exactly these weights."""
+    from deepmusician.checkpoint import fingerprint as of_weights
+
+    return of_weights(path)
+
+
+@st.cache_resource(max_entries=20, show_spinner=False, hash_funcs={Song: fingerprint})
+def rewritten(path: str, version: float, options: dict[str, Any], song: Song, start: float, end: float) -> Composition:
+    """The song with its part from `start` to `end`, in beats, written anew."""
+    from deepmusician.options import RewriteOptions, from_dict
+    from deepmusician.rewrite import rewrite
+
+    return rewrite(loaded(path, version), song, start, end, from_dict(RewriteOptions, options))
 
 
 @st.cache_resource(max_entries=20, show_spinner=False, hash_funcs={Song: fingerprint})

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import streamlit as st
 
+from deepmusician.history import Request, find, keep_song, kept_song
 from deepmusician.instruments import INSTRUMENTS, PROGRAM_NAMES
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
+from deepmusician.scales import SCALES, TONICS, find_scale, parse_scale, share_in_scale
 from deepmusician.styles import AND, THEN, WEIGHT
 from ui import cached, keys
+from ui.keyboard import keyboard
 from ui.library_form import KINDS, data_titles
 from ui.models import Model, all_models
-from ui.options_form import help_text
+from ui.options_form import help_text, label, stops
 
 _MODEL = "compose.model"
 OWN, FILE, LIBRARY = "a held-out piece", "a file of mine", "a piece of the library"
+PLAYED, LAST = "what I play now", "the piece composed last"
+OPENINGS = 8  # a checkpoint keeps at most so many
+ANY = "any key"
+GO_ON = "Go on from"
+MOST_BARS = 128
 ONE, MIX, CHANGE = "one", "a mix", "a change"
 FIELDS = {f.name: f for f in dataclasses.fields(GenerateOptions)}
 
@@ -49,15 +58,109 @@ def _choose(model: str) -> None:
 
 def choose_prime() -> Song | None:
     """The piece that guided composing goes on from; None where it is one that the model kept."""
-    return choose_piece("Go on from", (OWN, FILE, LIBRARY))
+    last = (LAST,) if keys.NOTED.get() else ()
+    return choose_piece(GO_ON, (OWN, FILE, LIBRARY, PLAYED, *last))
+
+
+def choose_opening() -> int | None:
+    """Which of the openings that the model kept; None lets the seed pick one."""
+    shown = lambda i: "the seed picks one" if i is None else f"opening {i}"  # noqa: E731
+    return st.selectbox(
+        label("opening"), (None, *range(1, OPENINGS + 1)), format_func=shown, key="compose.opening",
+        persist_state="session", help=help_text(FIELDS["opening"]),
+    )  # fmt: skip
+
+
+def choose_scale(heard: Song | None) -> str | None:
+    """A scale to keep to; None for any key. The key of `heard`, where there is one, is offered."""
+    scale, tonic = st.columns(2)
+    with scale:
+        name = st.selectbox(
+            label("scale"), (ANY, *SCALES), key="compose.scale", persist_state="session",
+            help=help_text(FIELDS["scale"]),
+        )  # fmt: skip
+    with tonic:
+        root = st.selectbox("Tonic", TONICS, key="compose.tonic", persist_state="session", disabled=name == ANY)
+    chosen = None if name == ANY else f"{root} {name}"
+    found = find_scale(heard) if heard is not None else None
+    if found and found != chosen:
+        share = share_in_scale(heard, found)
+        st.button(
+            f"Keep to {found}", icon=":material/music_note:", key="compose.found", on_click=set_scale, args=(found,),
+            help=f"The key found in what is heard: {share:.0%} of its sounding time lies in this scale.",
+        )  # fmt: skip
+    return chosen
+
+
+def set_scale(scale: str | None) -> None:
+    """Let the controls show a scale."""
+    tonic, _, name = (scale or "").partition(" ")
+    st.session_state["compose.scale"] = name or ANY
+    if name:
+        st.session_state["compose.tonic"] = tonic if tonic in TONICS else TONICS[_pitch_class(tonic)]
+
+
+def _pitch_class(tonic: str) -> int:
+    return next(i for i, name in enumerate(TONICS) if parse_scale(f"{tonic} major") == parse_scale(f"{name} major"))
+
+
+def show_settings(request: Request, model: Model) -> None:
+    """Let the controls show what a piece was composed with. Call it before they are drawn."""
+    state, chosen = st.session_state, request.options
+    set_scale(chosen.get("scale"))
+    for name in ("temperature", "top_p", "fullness", "threshold", "sampler", "init", "division", "keep", "opening"):
+        if name in chosen or name in FIELDS:
+            state[f"compose.{name}"] = _stop(FIELDS[name], chosen.get(name, FIELDS[name].default))
+    state["compose.seed"] = request.seed
+    state["compose.variations"] = chosen.get("variations", 1)
+    if "seq_len" in chosen:
+        bars = round(chosen["seq_len"] / max(model.frames(1, chosen.get("division")), 1))
+        state["compose.bars"] = min(max(bars, 1), MOST_BARS)
+    place = f"compose.{model.id}" if model.composing else "compose"
+    for name in ("tempo_bpm", "program"):
+        if name in chosen:
+            state[f"{place}.{name}"] = chosen[name]
+
+
+def _stop(field: dataclasses.Field, value: Any) -> Any:
+    """The stop of a slider that is nearest to a value."""
+    steps = [s for s in stops(field) or () if isinstance(s, (int, float))]
+    return min(steps, key=lambda s: abs(s - value)) if steps and isinstance(value, (int, float)) else value
+
+
+def sampling_sentence(values: dict[str, Any], model: Model) -> str:
+    """In words, what the controls of drawing do as they stand."""
+    own = {"temperature": 0.7, "top_p": 0.8, "fullness": 1.0, "threshold": 0.5, **model.card}
+    now = {k: own[k] if values.get(k) is None else values[k] for k in ("temperature", "top_p", "fullness", "threshold")}
+    if values["sampler"] == "threshold":
+        return (
+            f"Every key plays whose output reaches {now['threshold']:g}; nothing is left to chance. Higher is emptier."
+        )
+    t, p, full = now["temperature"], now["top_p"], now["fullness"]
+    way, kind = ("plays safer than it learnt", "likely") if t < 1 else ("takes risks", "unlikely")
+    share = f"the likeliest keys, which hold {p:.0%} of the expected notes"
+    dares = "draws as it learnt" if t == 1 else f"{way}: {kind} notes come oftener"
+    cut = "any key may come" if p == 1 else f"only {share}, may come"
+    return f"At temperature {t:g} it {dares}; {cut}; {full:g} times as many notes as it expects are drawn."
+
+
+def source_key(label: str) -> str:
+    """Where the session keeps which kind of source was chosen."""
+    return f"compose.source.{label}"
 
 
 def choose_piece(label: str, sources: tuple[str, ...]) -> Song | None:
     """A piece from a file or the library; None where none was chosen yet, or it is the model's own."""
-    source = st.segmented_control(label, sources, default=sources[0], required=True)
+    source = st.segmented_control(
+        label, sources, default=sources[0], required=True, key=source_key(label), persist_state="session"
+    )
     if source == FILE:
-        file = st.file_uploader("The piece", type=[kind.lstrip(".") for kind in KINDS if kind != ".zip"])
-        return _read(file.getvalue(), file.name) if file else None
+        return _from_file(f"compose.file.{label}")
+    if source == PLAYED:
+        return keyboard("compose.keyboard")
+    if source == LAST:
+        piece = find(keys.NOTED.get()[1][0])
+        return piece.song() if piece else None
     if source == LIBRARY:
         titles = data_titles()
         names = list(titles)
@@ -66,6 +169,20 @@ def choose_piece(label: str, sources: tuple[str, ...]) -> Song | None:
         place = st.selectbox("Piece", range(len(data.songs)), format_func=lambda i: data.names[i])
         return data.songs[place]
     return None
+
+
+def _from_file(place: str) -> Song | None:
+    """A piece from a file; it stays when another page is visited."""
+    file = st.file_uploader("The piece", type=[kind.lstrip(".") for kind in KINDS if kind != ".zip"])
+    if file:
+        song = _read(file.getvalue(), file.name)
+        st.session_state[place] = file.name, keep_song(song)
+        return song
+    if place not in st.session_state:
+        return None
+    name, kept = st.session_state[place]
+    st.caption(f"{name} is still here; choose another file to replace it.")
+    return kept_song(kept)
 
 
 def _read(content: bytes, name: str) -> Song:

@@ -11,18 +11,18 @@ from ui.compose_form import FILE, LIBRARY, choose_piece
 from ui.models import Model, expression_models
 from ui.player import player
 
-COMPOSE, HUMANISE = "Compose a piece", "Humanise a piece"
+COMPOSE, HUMANISE, HISTORY = "Compose a piece", "Humanise a piece", "History"
 _TASK, _MODEL = "compose.task", "compose.expression"
 
 
 def choose_task() -> str:
-    """COMPOSE or HUMANISE; an address with a model of expression asks for the second."""
+    """COMPOSE, HUMANISE or HISTORY; an address with a model of expression asks for the second."""
     asked = st.query_params.pop("expression", None)
     if asked:
         st.session_state[_TASK], st.session_state[_MODEL] = HUMANISE, asked
     st.session_state.setdefault(_TASK, COMPOSE)
     return st.segmented_control(
-        "What to do", (COMPOSE, HUMANISE), required=True, key=_TASK, persist_state="session",
+        "What to do", (COMPOSE, HUMANISE, HISTORY), required=True, key=_TASK, persist_state="session",
         label_visibility="collapsed",
     )  # fmt: skip
 

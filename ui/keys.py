@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
+from deepmusician.history import Request
+
 T = TypeVar("T")
 
 
@@ -40,4 +42,8 @@ LISTENING: Key[str | None] = Key(
 )  # fingerprint of the piece that was asked to play, on this page
 TICKED: Key[list[str]] = Key("ticked", [])  # the files ticked in the Library's table when the page was drawn last
 HOME_PIECE: Key[tuple[str, int] | None] = Key("home_piece", None)  # model and seed of the piece on Home
-REQUEST: Key[dict[str, Any] | None] = Key("request", None)  # what Compose was last asked for
+REQUEST: Key[Request | None] = Key("request", None)  # what Compose was last asked for
+RESTORE: Key[bool] = Key("restore", False)  # the controls of Compose shall show what REQUEST was composed with
+LINK: Key[dict[str, str]] = Key("link", {})  # the address that Compose has answered
+NOTED: Key[tuple[Request, list[str]] | None] = Key("noted", None)  # a request and the pieces of it in the history
+DENSITY: Key[Any] = Key("density", None)  # where the controls stood that compose anew as soon as they are moved

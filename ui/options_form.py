@@ -44,8 +44,12 @@ LABELS = {
     "accelerator": "Computed by",
     "precision": "Number format",
     "top_p": "Top-p",
-    "fullness": "Fullness (thinner to fuller)",
+    "fullness": "Density (thinner ↔ fuller)",
     "init": "Beginning",
+    "keep": "Keep that piece in front",
+    "opening": "Which opening",
+    "scale": "Keep to a scale",
+    "variations": "Variations at once",
     "sampler": "How notes are chosen",
     "tempo_bpm": "Tempo (beats a minute)",
 }
