@@ -83,7 +83,7 @@ def _improving(judged: Sequence[float], held_out: bool, n_epochs: int | None) ->
     songs = "held-out songs" if held_out else "its own songs"
     fall = f" (surprise on {songs} {before:.2f} → {judged[-1]:.2f} nats a frame in {min(5, len(judged) - 1)} epochs)"
     what = ": let it go on." if n_epochs is None or len(judged) < n_epochs else ": more epochs would make it better."
-    return "Still improving" + (fall if judged[-1] < before else "") + what
+    return "Still improving" + (fall if round(judged[-1], 2) < round(before, 2) else "") + what
 
 
 def _memorises(reports: Reports, judged: Sequence[float], best: int) -> bool:

@@ -85,7 +85,7 @@ def _view(run: Run, was_live: bool) -> None:
         _progress(status)
         _alive(run, status)
         _numbers(run, status)
-        _advice(run, status)
+        _advice(run)
         for warning in run.warnings():
             st.warning(capital(warning), icon=":material/hearing:")
         _curves(run)
@@ -140,9 +140,9 @@ def _heard(run: Run, status: Status) -> str | None:
     return f"Heard so far: {count(bars, 'bar')} of 4/4, each of its training songs {done:.1f} times."
 
 
-def _advice(run: Run, status: Status) -> None:
+def _advice(run: Run) -> None:
     """Go on or stop, in words."""
-    advice = stop_advice(run.metrics(), run.options().n_epochs if status.live else None)
+    advice = stop_advice(run.metrics(), run.options().n_epochs)
     if advice:
         show = st.warning if advice.kind == "memorising" else st.info
         show(advice.text, icon=ADVICE[advice.kind])
