@@ -36,7 +36,7 @@ class Limits:
     hours: float = _limit(2, 0.001, 24, "hours a song may last")
     zip_files: int = _limit(1_000, 1, 100_000, "files a zip may hold")
     zip_mb: float = _limit(100, 0.001, 10_000, "megabytes a zip may inflate to, and have itself")
-    read_seconds: float = _limit(8, 0.1, 600, "seconds that reading one piece may take")
+    read_seconds: float = _limit(6, 0.1, 600, "seconds that reading one piece may take")
     read_mb: int = _limit(512, 256, 65_536, "megabytes of memory that the process that reads may take")
     render_minutes: float = _limit(10, 0.01, 120, "minutes of music that are turned into sound")
     render_seconds: float = _limit(120, 1, 3600, "seconds that turning a piece into sound may take")

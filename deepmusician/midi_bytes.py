@@ -25,7 +25,7 @@ from pathlib import Path
 from deepmusician.errors import MidiError
 from deepmusician.limits import DEFAULTS, Limits
 
-MAX_RIFF_CHUNKS = 1000  # looked through for the one that holds MIDI
+MAX_STRANGE_CHUNKS = 1000  # looked through for those that hold MIDI
 MAX_TEXT = 200  # characters kept of a name
 DRUM_CHANNEL = 9  # counted from 0: what musicians call channel 10
 
@@ -125,7 +125,7 @@ def _unwrap(data: bytes) -> tuple[bytes, list[str]]:
 def _riff_payload(data: bytes) -> int:
     """Where the MIDI file begins inside a RIFF RMID file; -1 if there is none."""
     at = 12
-    for _ in range(MAX_RIFF_CHUNKS if data[8:12] == b"RMID" else 0):
+    for _ in range(MAX_STRANGE_CHUNKS if data[8:12] == b"RMID" else 0):
         if at + 8 > len(data):
             break
         if data[at : at + 4] == b"data" and data[at + 8 : at + 12] == b"MThd":
@@ -139,7 +139,7 @@ def _not_midi(data: bytes) -> str:
     if not data.strip():
         return "a MIDI file begins with 'MThd', but this file is empty; export or download it again"
     found = next((what for magic, what in LOOKS_LIKE.items() if data.lstrip().startswith(magic)), "")
-    begins = data[:8].decode("ascii", "backslashreplace")
+    begins = "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in data[:8])
     looks = f"this looks like {found}" if found else f"this one begins with '{begins}'"
     return f"a MIDI file begins with 'MThd', but {looks}; export or download it again as MIDI"
 
@@ -174,7 +174,7 @@ def _read_division(division: int) -> tuple[int, int, float | None]:
 def _find_tracks(data: bytes, at: int, most: int) -> tuple[list[tuple[int, int]], list[str]]:
     """Byte spans of the events of each MTrk chunk from byte `at` on, and what was wrong with them."""
     chunks: list[tuple[int, int]] = []
-    wrong = skipped = headers = 0
+    wrong = skipped = headers = strange = 0
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], struct.unpack_from(">I", data, at + 4)[0]
         start, end = at + 8, at + 8 + size
@@ -191,6 +191,9 @@ def _find_tracks(data: bytes, at: int, most: int) -> tuple[list[tuple[int, int]]
                 break  # what follows the last chunk is padding
             skipped += end - at
         headers += kind == b"MThd"
+        strange += kind != b"MTrk"
+        if strange > MAX_STRANGE_CHUNKS:
+            raise MidiError(f"a file may have at most {MAX_STRANGE_CHUNKS} chunks beside its tracks; this has more")
         at = end
     if not chunks:
         raise MidiError("a MIDI file needs at least one track, this one has none; the file is damaged, export it again")

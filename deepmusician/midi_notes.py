@@ -68,6 +68,8 @@ def pair_notes(events: Events, limits: Limits = DEFAULTS) -> Paired:
     code = _part_code(events, note)
     has_notes = np.zeros(16 * len(events.ends), bool)
     has_notes[code[is_on]] = True
+    if not (ours := has_notes[code]).all():  # a note-off of a part without notes ends nobody else's
+        note, is_on, code = note[ours], is_on[ours], code[ours]
     parts: list[Part] = [divmod(code, 16) for code in np.flatnonzero(has_notes).tolist()]
     number = np.cumsum(has_notes, dtype=np.int32) - 1
     key = number[code] << 7 | events.one[note]

@@ -10,7 +10,7 @@ from midi_hex import C4, midi_file, rows
 from deepmusician.errors import MidiError
 from deepmusician.limits import Limits
 from deepmusician.midi import read_midi, write_midi
-from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Track
+from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track
 
 TEMPO_120 = "00 ff 51 03 07 a1 20  # 500000 microseconds a beat"
 
@@ -146,6 +146,12 @@ def test_a_note_off_with_nothing_to_end_is_harmless():
     song = read_midi(midi_file(f"00 80 3c 00 \n {C4} \n 00 80 3c 00 \n 00 80 40 00 \n 00 8f 40 00"))
     assert rows(song) == [(0, 1, 60)]
     assert (song.tracks, song.repairs) == ((Track(),), ())
+
+
+def test_a_note_off_of_a_channel_without_notes_ends_no_note_of_another():
+    song = read_midi(midi_file("00 90 3c 40 \n 60 81 3c 00  # channel 2 has no notes \n 60 80 3c 00"))
+    assert rows(song) == [(0, 0.4, 60)]
+    assert song.touched == Touched()
 
 
 def test_tracks_on_one_channel_do_not_end_each_others_notes():
