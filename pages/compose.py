@@ -23,6 +23,7 @@ from ui.compose_form import (
 from ui.history_view import show_history
 from ui.humanise_form import HISTORY, HUMANISE, choose_task, humanise_piece
 from ui.models import all_models
+from ui.next_step import next_step
 from ui.options_form import control, help_text, label
 from ui.page import opening
 
@@ -39,6 +40,7 @@ if "seed" in words and "model" in words and keys.LINK.get() != words:
 task = choose_task()
 if task == HUMANISE:
     humanise_piece()
+    next_step(router.COMPOSE)
     st.stop()
 if task == HISTORY:
     show_history()
@@ -121,3 +123,4 @@ if request:
     if maker.id == model.id:
         st.query_params.from_dict(request.query())
         keys.LINK.set(request.query())
+next_step(router.COMPOSE)

@@ -4,42 +4,29 @@ import streamlit as st
 
 from ui import cached, keys, router
 from ui.models import Model, bundled_models, run_models
+from ui.next_step import way
 from ui.page import capital, opening
 from ui.player import play, player
 
 BARS = 16
-STEPS = (
-    (
-        router.LIBRARY,
-        "1. Upload",
-        ":material/upload:",
-        "Bring MIDI files, or pick a corpus that is built in.",
-    ),
-    (
-        router.LIBRARY,
-        "2. Look",
-        ":material/visibility:",
-        "See what was read, as notes on a roll, and listen to it.",
-    ),
-    (
-        router.TRAIN,
-        "3. Train",
-        ":material/school:",
-        "Watch a small network learn it, in minutes, on this computer.",
-    ),
-    (
-        router.COMPOSE,
-        "4. Compose",
-        ":material/music_note:",
-        "Hear what it writes, and take it home as MIDI or sound.",
-    ),
-)
+SEEDS = 2**31
 
 
 def next_piece(model: Model) -> None:
     """Ask for a piece by this model: another one where one of its pieces is shown already."""
     last = keys.HOME_PIECE.get()
     keys.HOME_PIECE.set((model.id, last[1] + 1 if last and last[0] == model.id else 1))
+    st.query_params.clear()  # what was asked for by a shared link
+
+
+def asked_for() -> tuple[str, int] | None:
+    """The model and seed of the piece that is shown: those in the address, so that a link can be shared."""
+    model, seed = st.query_params.get("piece"), st.query_params.get("seed", "")
+    if model and seed.isdecimal() and int(seed) < SEEDS:
+        keys.HOME_PIECE.set((model, int(seed)))
+    elif last := keys.HOME_PIECE.get():
+        st.query_params.update({"piece": last[0], "seed": str(last[1])})
+    return keys.HOME_PIECE.get()
 
 
 opening(
@@ -65,7 +52,7 @@ else:
     )
     st.page_link(router.TRAIN, label="Train the first model", icon=":material/arrow_forward:")
 
-asked = keys.HOME_PIECE.get()
+asked = asked_for()
 if asked and asked[0] in models:
     model, seed = models[asked[0]], asked[1]
     with st.spinner(f"{model.title} is composing …"):
@@ -80,7 +67,9 @@ if asked and asked[0] in models:
     st.caption(f"{BARS} new bars, seed {seed}. Click again for another piece.")
 
 st.subheader("Make your own", anchor=False)
-for column, (page, title, icon, text) in zip(st.columns(4), STEPS, strict=True):
+steps = way()
+for i, (column, step) in enumerate(zip(st.columns(len(steps)), steps, strict=True), 1):
     with column.container(border=True, height="stretch"):
-        st.page_link(page, label=f"**{title}**", icon=icon)
-        st.markdown(text)
+        st.page_link(step.page, label=f"**{i}. {step.title}**", icon=step.icon)
+        st.markdown(step.text)
+st.page_link(router.HOW, label="How does it work? Five short lessons", icon=":material/lightbulb:")

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui import lessons
+from ui import lessons, router
+from ui.next_step import next_step
 from ui.page import opening
 
 LESSONS = {
@@ -37,3 +38,5 @@ if after:
     st.button(
         f"Next: {after[0]}", icon=":material/arrow_forward:", type="primary", on_click=turn_to, args=(after[0],)
     )
+else:
+    next_step(router.HOW)

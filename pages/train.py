@@ -7,9 +7,10 @@ from deepmusician.lab import new_lab, start_lab
 from deepmusician.library import source_of
 from deepmusician.options import TrainOptions
 from deepmusician.recipes import recipe_options
-from ui import cached, figures
+from ui import cached, figures, router
 from ui.library_form import choose_several
 from ui.live import choose_run, watch
+from ui.next_step import next_step
 from ui.options_form import changed, choose_recipe, group, idle, marked, put_all_back, remembered
 from ui.page import opening, sentences
 from ui.time_form import time_box
@@ -25,6 +26,7 @@ opening("Train", "Choose a recipe and what to learn from, press start, and watch
 shown = choose_run()
 if shown:
     watch(shown)
+    next_step(router.TRAIN)
     st.stop()
 
 # ---- form: the recipe first, all else begins as it says
@@ -97,3 +99,4 @@ with sentences():
     if begin or compare:
         st.query_params["run"] = run.name
         st.rerun()
+next_step(router.TRAIN)
