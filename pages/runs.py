@@ -4,6 +4,7 @@ import streamlit as st
 
 from deepmusician.runs import broken_runs, list_runs, open_run
 from ui import router
+from ui.next_step import next_step
 from ui.page import opening
 from ui.run_view import do, one, put_into_bin, say_what_happened, several
 from ui.runs_table import runs_table, shown_names
@@ -37,3 +38,4 @@ st.divider()
 import_capsule()
 bin_view()
 room()
+next_step(router.TRAIN)  # a run is followed by what follows training
