@@ -10,6 +10,7 @@ from deepmusician import checkpoint
 from deepmusician.errors import OptionError
 from deepmusician.models.committee import CommitteeHead
 from deepmusician.models.contract import Sampling
+from deepmusician.models.mirror import mirrored
 from deepmusician.models.registry import build, make
 from deepmusician.options import TrainOptions
 
@@ -28,8 +29,8 @@ def test_each_member_learns_as_it_would_alone():
     model = model_of(dataclasses.replace(SMALL, members=2))
     batch = batch_of(SMALL, model)
     model(batch).backward()
-    grads = [p.grad.clone() for p in model.members[1].parameters()]
-    alone = model.members[1]
+    grads = [p.grad.clone() for p in model.members[0].parameters()]
+    alone = model.members[0]
     alone.zero_grad()
     alone(batch).backward()
     for together, p in zip(grads, alone.parameters(), strict=True):
@@ -96,3 +97,38 @@ def test_what_a_committee_cannot_have_is_refused_in_a_sentence(parts):
         TrainOptions(members=2, **parts)
     with pytest.raises(OptionError, match="set members to 1"):
         dataclasses.replace(SMALL, members=2, **parts)
+
+
+def test_every_second_member_reads_the_keyboard_from_the_top_down():
+    model = model_of(dataclasses.replace(BIAXIAL, members=2))
+    batch = batch_of(BIAXIAL, model)
+    upside_down = dataclasses.replace(batch, source=mirrored(batch.source), target=mirrored(batch.target))
+    straight, mirror = model.members
+    torch.testing.assert_close(mirror.nll(batch), mirror.model.nll(upside_down))
+    mirror.model.load_state_dict(straight.state_dict())
+    assert not torch.allclose(mirror.nll(batch), straight.nll(batch), atol=1e-3)  # the other order, another view
+    torch.testing.assert_close(mirror.nll(upside_down), straight.nll(batch))
+
+
+def test_a_mirror_keeps_each_plane_in_its_place():
+    frame = torch.zeros(2 * 88)
+    frame[[0, 88 + 3]] = 1.0  # the lowest key sounds, another is struck
+    assert mirrored(frame).nonzero()[:, 0].tolist() == [87, 88 + 84]
+    assert torch.equal(mirrored(mirrored(frame)), frame)
+
+
+def test_forbidden_keys_sound_behind_no_mirror():
+    model = model_of(dataclasses.replace(SMALL, members=2))
+    allowed = torch.arange(88) < 30
+    context = torch.randn(50, 2 * 16, generator=torch.Generator().manual_seed(1))
+    how = Sampling(fullness=20.0, allowed=allowed)
+    drawn = model.head.sample(context, how, torch.Generator().manual_seed(0))
+    assert drawn[:, :30].any(0).sum() > 20 and not drawn[:, 30:].any()
+
+
+def test_the_nats_of_the_keys_add_up_to_the_frames():
+    model = model_of(THREE)
+    batch = batch_of(THREE, model)
+    context = model.contexts(batch)
+    keys, velocities = model.head.key_nats(context, batch.target)
+    torch.testing.assert_close((keys + velocities).sum(-1), model.head.nll(context, batch.target), rtol=1e-4, atol=1e-4)

@@ -1,8 +1,8 @@
 """A committee: several networks of one kind with different beginnings, trained side by side, that answer together.
 
 Each frame's distribution is the plain mean of theirs, so its likelihood stays exact whatever the head, and a frame is
-drawn from one of them picked by lot: no frame is a compromise between two. Networks that learnt one set of songs by
-heart err in different places, and the mean of their answers errs less than any of them.
+drawn from one of them picked by lot: no frame is a compromise between two. Every second member reads the keyboard
+from the top down, since networks err less together the less alike they are.
 Source: Lakshminarayanan, Pritzel & Blundell, NeurIPS 2017 (deep ensembles).
 """
 
@@ -20,15 +20,20 @@ from deepmusician.models.base import Model
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Batch, Sampling
 from deepmusician.models.heads import FrameHead
+from deepmusician.models.mirror import Mirror, MirrorHead
 
 
 class Committee(Model):
-    """`config.members` models that `make` makes of the same config; a context is theirs end to end."""
+    """`config.members` models that `make` makes of the same config, every second one behind a mirror.
+
+    A context is theirs end to end.
+    """
 
     def __init__(self, config: ModelConfig, make: Callable[[ModelConfig], Model]) -> None:
         super().__init__(config)
         del self.inputs  # each member has its own
-        self.members = nn.ModuleList(make(replace(config, members=1)) for _ in range(config.members))
+        one = replace(config, members=1)
+        self.members = nn.ModuleList(Mirror(make(one)) if i % 2 else make(one) for i in range(config.members))
 
     @property
     def head(self) -> CommitteeHead:
@@ -65,7 +70,7 @@ class Committee(Model):
 class CommitteeHead:
     """Answers as a FrameHead does, over contexts that hold one after another what each member knows."""
 
-    def __init__(self, heads: list[FrameHead]) -> None:
+    def __init__(self, heads: list[FrameHead | MirrorHead]) -> None:
         self.heads = heads
 
     @property
@@ -78,7 +83,7 @@ class CommitteeHead:
         for head in self.heads:
             head.start_at(frequencies)
 
-    def _each(self, context: Tensor) -> list[tuple[FrameHead, Tensor]]:
+    def _each(self, context: Tensor) -> list[tuple[FrameHead | MirrorHead, Tensor]]:
         return list(zip(self.heads, context.chunk(len(self.heads), -1), strict=True))
 
     def losses(self, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +100,7 @@ class CommitteeHead:
         return _mixed(torch.stack([head.nll(own, target) for head, own in self._each(context)]))
 
     def key_nats(self, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """See FrameHead: key after key, and then their velocities, the members weigh as their words so far came true."""
+        """See FrameHead: key after key, then velocities, the members weigh as their words so far came true."""
         each = torch.stack([torch.cat(head.key_nats(own, target), -1) for head, own in self._each(context)])
         so_far = _mixed(each.cumsum(-1))
         nats = torch.diff(so_far, dim=-1, prepend=torch.zeros_like(so_far[..., :1]))
