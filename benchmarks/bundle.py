@@ -34,12 +34,13 @@ def main() -> None:
     args = arguments()
     model, card = checkpoint.load(args.run)
     primes = checkpoint.load_primes(args.run)
-    report = evaluate(args.run)
+    report = evaluate(args.run, size="full")
     flags = train_command(from_dict(TrainOptions, card["options"]))
     card |= {"command": f"deepmusician train {flags} --run {args.name}"}
     card |= {"title": args.title, "description": args.description}
     card["composing"] = {"tempo_bpm": args.tempo, "program": args.program}
     card["scores"] = {k: report[k] for k in ("songs", "frames", "threshold", "model", "baselines")}
+    card["judges"] = report["judges"]
     card["proxies"] = proxies(model, card)
     folder = checkpoint.BUNDLED / args.name
     shutil.rmtree(folder, ignore_errors=True)

@@ -94,6 +94,17 @@ def as_trained(rolls: Rolls, card: dict[str, Any]) -> Rolls:
     return dataclasses.replace(rolls, style_names=known, styles=index[rolls.styles])
 
 
+def training_music(source: str | Path) -> tuple[dict[str, Any], tuple[str, ...], Rolls, np.ndarray, np.ndarray]:
+    """A checkpoint's card, the names of its songs, the songs on its grid, and which were learnt and which held out.
+
+    Raises CheckpointError where none was held out, or held-out songs are gone.
+    """
+    card = checkpoint.read_card(source)
+    options = from_dict(TrainOptions, card["options"])
+    names, rolls = read_rolls(options, read_sources(options.path))
+    return card, names, rolls, *_split(card, names, rolls, same=True)
+
+
 def _split(card: dict[str, Any], names: Sequence[str], rolls: Rolls, same: bool) -> tuple[np.ndarray, np.ndarray]:
     """Songs for the baselines' constants, and songs to judge on."""
     everything = np.arange(len(rolls))

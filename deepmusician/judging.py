@@ -21,11 +21,12 @@ from deepmusician import checkpoint, features, originality
 from deepmusician.errors import OptionError
 from deepmusician.features import FEATURES
 from deepmusician.generation import compose_frames, sampling
+from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
-from deepmusician.originality import Index, calibrate, memorised
+from deepmusician.originality import Chords, Index, calibrate, memorised
 from deepmusician.overlap import Overlap, compare
-from deepmusician.roll import Roll, parse_division, roll_from_frames
-from deepmusician.rolls import Rolls
+from deepmusician.roll import Roll, from_roll, parse_division, roll_from_frames
+from deepmusician.rolls import Rolls, song_frames
 from deepmusician.twosample import Telltale, TwoSample, two_sample
 
 if TYPE_CHECKING:
@@ -277,6 +278,18 @@ def make_index(rolls: Rolls, train: np.ndarray, judged: np.ndarray, division: An
     """The index of the training songs, and what human pieces share with them."""
     index = Index(roll_from_frames(rolls.frames(s), division) for s in train)
     return index, calibrate(index, [roll_from_frames(rolls.frames(s), division) for s in judged])
+
+
+def as_seen(song: Song, card: dict[str, Any]) -> Roll:
+    """A song as the model's training songs are: on its grid, with its planes."""
+    options = card["options"]
+    division, planes = parse_division(options.get("division", "1/16")), options.get("planes", "sounding")
+    return roll_from_frames(song_frames(song, division, options.get("voices", "all"), planes=planes), division)
+
+
+def passage_song(roll: Roll, chords: Chords, begin: int, end: int) -> Song:
+    """The chords `begin` to `end` (not included) of a roll as a piece to be heard."""
+    return from_roll(_part(roll, int(chords.frame[begin]), chords.end(end - 1)))
 
 
 # ---- in words

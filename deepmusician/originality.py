@@ -131,13 +131,11 @@ class Shared:
 
     def bars(self, bar_frames: int, mark: int) -> list[Bar]:
         """Each bar of `bar_frames` frames, up to the end of the piece."""
-        found = []
-        for begin in range(0, max(self.chords.frames, 1), bar_frames):
-            inside = np.flatnonzero((self.chords.frame >= begin) & (self.chords.frame < begin + bar_frames))
-            found.append(self._bar(inside, mark))
-        return found
+        return [self.bar(begin, begin + bar_frames, mark) for begin in range(0, max(self.chords.frames, 1), bar_frames)]
 
-    def _bar(self, inside: np.ndarray, mark: int) -> Bar:
+    def bar(self, begin: int, end: int, mark: int) -> Bar:
+        """The frames `begin` to `end` (not included)."""
+        inside = np.flatnonzero((self.chords.frame >= begin) & (self.chords.frame < end))
         reach = self.reach[inside]
         if not reach.any():
             return Bar(0.0, 0, None)

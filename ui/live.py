@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from deepmusician.advice import pulse, stop_advice
+from deepmusician.checkpoint import read_card
 from deepmusician.plots import curve_names
 from deepmusician.runs import Run, Status, list_runs
 from ui import cached, figures, router
@@ -89,6 +90,7 @@ def _view(run: Run, was_live: bool) -> None:
         for warning in run.warnings():
             st.warning(capital(warning), icon=":material/hearing:")
         _curves(run)
+        _judged(run, status)
         show_lab(run)
         _actions(run, status)
         hear(run, "train")
@@ -200,6 +202,16 @@ def _curves(run: Run) -> None:
 
 
 STOP, RESUME, COMPOSE, HUMANISE, ANOTHER = "Stop", "Resume", "Compose with it", "Humanise with it", "Another training"
+
+
+def _judged(run: Run, status: Status) -> None:
+    """What the judges said of the best model, in short, once the run has finished."""
+    best = run.checkpoint() if status.state == "finished" else None
+    words = read_card(best).get("judges", {}).get("words", []) if best else []
+    if words:
+        with st.expander("What the judges say, in short", icon=":material/gavel:"):
+            for sentence in words:
+                st.markdown(sentence)
 
 
 def _actions(run: Run, status: Status) -> None:
