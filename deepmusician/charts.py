@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepmusician.plots import BLACK, LIGHT, NAMES, TITLES, Palette
+from deepmusician.plots import BLACK, LIGHT, NAMES, TITLES, Palette, whole_epochs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def plot_overlay(
         colour, line = palette.marks[i % len(palette.marks)], ("-", "--", ":")[i // len(palette.marks) % 3]
         marker = "o" if len(points) < 3 else ""
         ax.plot([e for e, _ in points], [v for _, v in points], line, color=colour, label=run, marker=marker)
-    ax.set_xlabel("epoch")
+    whole_epochs(ax, max((len(points) for points in curves.values()), default=1))
     ax.set_ylabel(TITLES.get(name, name))
     ax.legend(frameon=False, labelcolor=palette.ink, fontsize="small")
     return ax

@@ -259,6 +259,14 @@ def open_run(name: str) -> Run:
     return Run(path)
 
 
+def current_name(name: str) -> str:
+    """What the run of that name, or that bore it before, is called now; the name itself where there is none."""
+    try:
+        return open_run(name).name
+    except RunError:
+        return name
+
+
 def new_run(options: TrainOptions, name: str | None = None) -> Run:
     """Make the folder of a run and write its config.
 

@@ -242,7 +242,9 @@ def test_damaged_member_is_refused_and_the_rest_is_read():
     assert table(data) == [("a.mid", "refused"), ("b.mid", "kept")]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"no zip at all", zipped([("a.mid", b"x")])[:-30]])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"no zip at all", zipped([("a.mid", b"x")])[:-30]], ids=["empty", "PK", "words", "cut"]
+)
 def test_file_that_only_calls_itself_zip_is_refused(content):
     (entry,) = read_uploads([("z.zip", content)]).entries
     assert "not a readable zip" in entry.reason

@@ -9,7 +9,7 @@ from deepmusician import runs
 from deepmusician.capsule import export_run
 from deepmusician.keeping import delete, list_deleted, rename
 from deepmusician.runs import Run, Status, open_run
-from ui.router import RUNS, TRAIN
+from ui.router import COMPOSE, RUNS, TRAIN
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +68,14 @@ def test_a_former_name_in_the_address_leads_to_its_run(run, heard):
     rename(run, "better")
     app = open_page(RUNS, run="small")
     assert "#### better" in texts(app.markdown) and not app.warning
+
+
+def test_a_former_name_leads_to_its_run_on_train_and_to_its_model_in_compose(run, heard):
+    rename(run, "better")
+    app = open_page(TRAIN, run="small")
+    assert "#### better" in texts(app.markdown) and "called small" not in texts(app.warning)
+    app = open_page(COMPOSE, model="run-small")
+    assert by_label(app.selectbox, "Model").value == "run-better" and not app.warning
 
 
 def test_a_run_that_is_gone_is_told_of(run):

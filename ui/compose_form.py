@@ -16,7 +16,7 @@ from deepmusician.styles import AND, THEN, WEIGHT
 from ui import cached, keys
 from ui.keyboard import keyboard
 from ui.library_form import KINDS, data_titles
-from ui.models import Model, all_models
+from ui.models import Model, all_models, current_id
 from ui.options_form import help_text, label, stops
 
 _MODEL = "compose.model"
@@ -35,7 +35,7 @@ def choose_model() -> Model | None:
     models = all_models()
     if not models:
         return None
-    wanted = st.query_params.get("model") or keys.MODEL.get()
+    wanted = current_id(st.query_params.get("model") or keys.MODEL.get())
     if wanted and wanted not in models:
         st.warning(
             f"There is no model called {wanted}; here are the ones there are.", icon=":material/search_off:"

@@ -10,7 +10,7 @@ import streamlit as st
 from deepmusician.advice import pulse, stop_advice
 from deepmusician.checkpoint import read_card
 from deepmusician.plots import curve_names
-from deepmusician.runs import Run, Status, list_runs
+from deepmusician.runs import Run, Status, current_name, list_runs
 from ui import cached, figures, router
 from ui.hear import hear
 from ui.lab_view import listen, show_lab
@@ -46,6 +46,7 @@ def choose_run() -> Run | None:
     """The run in the address, else the one at work; None for a new training. A choice among all where there are any."""
     runs = {run.name: run for run in list_runs()}
     wanted = st.query_params.get("run") or next((n for n, run in runs.items() if run.status().live), NEW)
+    wanted = current_name(wanted)
     if wanted not in (NEW, *runs):
         st.warning(
             f"There is no training called {wanted}; here are the ones there are.",

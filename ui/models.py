@@ -11,6 +11,8 @@ from typing import Any
 from deepmusician.checkpoint import CARD, bundled, read_card
 from deepmusician.errors import CheckpointError
 
+RUN = "run-"  # before a run's name in a model's id
+
 
 @dataclass(frozen=True)
 class Model:
@@ -86,6 +88,13 @@ def expression_models() -> dict[str, Model]:
     return {m.id: m for m in (*_bundled(), *_runs()) if not m.composes}
 
 
+def current_id(model: str | None) -> str | None:
+    """What a model's address leads to now that its run may have been renamed."""
+    from deepmusician.runs import current_name
+
+    return f"{RUN}{current_name(model.removeprefix(RUN))}" if model and model.startswith(RUN) else model
+
+
 def _bundled() -> list[Model]:
     return [m for path in bundled() if (m := _model(path.name, path))]
 
@@ -95,7 +104,7 @@ def _runs() -> list[Model]:
 
     found = [(run.name, run.model()) for run in list_runs()]
     return [
-        m for name, path in found if path and (m := _model(f"run-{name}", path, f"{name} (your training)"))
+        m for name, path in found if path and (m := _model(f"{RUN}{name}", path, f"{name} (your training)"))
     ]
 
 
