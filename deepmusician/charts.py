@@ -1,5 +1,5 @@
 """Pictures of what music is made of: which pitch classes sound, and how dense it is along its way. As in `plots`, each
-takes axes and returns them, with units on them."""
+takes axes and returns them, with units on them. And what votes say, beside chance."""
 
 from __future__ import annotations
 
@@ -51,4 +51,22 @@ def plot_overlay(
     whole_epochs(ax, max((len(points) for points in curves.values()), default=1))
     ax.set_ylabel(TITLES.get(name, name))
     ax.legend(frameon=False, labelcolor=palette.ink, fontsize="small")
+    return ax
+
+
+def plot_shares(
+    rows: Sequence[tuple[str, float, float, float]], bound: float, ax: Axes, palette: Palette = LIGHT
+) -> Axes:
+    """Shares of votes (name, value, low, high in 0..1) with their intervals, beside one half and what counts as it."""
+    ax.axvspan(50 - 100 * bound, 50 + 100 * bound, color=palette.shade, zorder=0)
+    ax.axvline(50, color=palette.ink, linewidth=0.9, linestyle="--", zorder=1)
+    for y, (name, value, low, high) in enumerate(rows):
+        colour = palette.marks[y % len(palette.marks)]
+        ax.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=3, solid_capstyle="round", zorder=2)
+        ax.plot([100 * value], [y], "o", color=colour, markersize=9, zorder=3)
+        ax.text(1, y - 0.36, name, color=palette.ink, fontsize=9, va="center")
+    ax.set_xlim(0, 100)
+    ax.set_ylim(len(rows) - 0.5, -0.75)
+    ax.set_yticks([])
+    ax.set_xlabel("share of votes (%)")
     return ax

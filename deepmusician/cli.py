@@ -23,6 +23,7 @@ from deepmusician.flags import add_options as _add_options
 from deepmusician.flags import chosen as _chosen
 from deepmusician.flags import verb as _verb
 from deepmusician.library_verbs import add_library_verb
+from deepmusician.listening_verbs import add_listening_verb
 from deepmusician.options import GenerateOptions, RewriteOptions, from_dict
 from deepmusician.progress import Bar
 from deepmusician.recipes import list_recipes
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     _inspect_parser(verbs)
     _runs_parser(verbs)
     add_library_verb(verbs)
+    add_listening_verb(verbs)
     _verb(verbs, "corpora", corpora, "what music is built in, with counts")
     _verb(verbs, "recipes", recipes, "the kinds of model there are, and whose they are")
     return top

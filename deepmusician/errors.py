@@ -48,3 +48,7 @@ class RenderError(DeepMusicianError):
 
 class ScoreError(DeepMusicianError):
     """A piece that cannot be written down as a score."""
+
+
+class ListeningError(DeepMusicianError):
+    """A listening test or its votes are missing, cannot be made, or cannot be kept."""

@@ -25,11 +25,11 @@ from deepmusician.render import sound_problem
 from deepmusician.runs import Status, list_runs, new_run, open_run
 from ui import router, words
 from ui.options_form import group, help_text, stops
-from ui.router import COMPOSE, HOME, HOW, JUDGE, LIBRARY, RUNS, TRAIN
+from ui.router import COMPOSE, HOME, HOW, JUDGE, LIBRARY, LISTEN, RUNS, TRAIN
 
 APP = str(Path(__file__).parents[1] / "app.py")
 PAGES = {HOME: "Deep Musician", LIBRARY: "Library", TRAIN: "Train", COMPOSE: "Compose", HOW: "How it works"}
-PAGES |= {RUNS: "Runs", JUDGE: "Judge"}
+PAGES |= {RUNS: "Runs", JUDGE: "Judge", LISTEN: "Listen"}
 MIDI = "audio/midi"
 
 

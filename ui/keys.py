@@ -47,3 +47,6 @@ RESTORE: Key[bool] = Key("restore", False)  # the controls of Compose shall show
 LINK: Key[dict[str, str]] = Key("link", {})  # the address that Compose has answered
 NOTED: Key[tuple[Request, list[str]] | None] = Key("noted", None)  # a request and the pieces of it in the history
 DENSITY: Key[Any] = Key("density", None)  # where the controls stood that compose anew as soon as they are moved
+LISTENER: Key[dict[str, str]] = Key("listener", {})  # who is listening, by test
+ASKED: Key[tuple[str, float]] = Key("asked", ("", 0.0))  # the trial on the page, and since when
+VOTE_PROBLEM: Key[str] = Key("vote_problem", "")  # why the last vote could not be kept

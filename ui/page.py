@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -59,3 +60,8 @@ def sentences() -> Iterator[None]:
 def capital(text: str) -> str:
     """The sentence with a capital letter and a full stop."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def plain(text: str) -> str:
+    """Text that people wrote, so that Markdown takes no sign of it for markup, a link or a picture."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$^=&\"])", r"\\\1", " ".join(text.split()))

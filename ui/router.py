@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ICON = Path(__file__).parent / "icon.svg"
 HOME, LIBRARY, TRAIN, COMPOSE = "pages/home.py", "pages/library.py", "pages/train.py", "pages/compose.py"
 HOW, RUNS = "pages/how.py", "pages/runs.py"
-JUDGE = "pages/judge.py"
+JUDGE, LISTEN = "pages/judge.py", "pages/listen.py"
 
 
 def configure() -> None:
@@ -36,6 +36,7 @@ def navigation() -> Page:
             st.Page(RUNS, title="Runs", icon=":material/stacks:"),
             st.Page(COMPOSE, title="Compose", icon=":material/music_note:"),
             st.Page(JUDGE, title="Judge", icon=":material/gavel:"),
+            st.Page(LISTEN, title="Listen", icon=":material/hearing:"),
             st.Page(HOW, title="How it works", icon=":material/lightbulb:"),
         ],
         position="top",

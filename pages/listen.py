@@ -1,0 +1,58 @@
+"""Listen: blind tests by human ears. Make one, send it to friends, take one, see what the votes say."""
+
+import time
+
+import streamlit as st
+
+from deepmusician import listening
+from deepmusician import listening_store as store
+from ui import keys, router
+from ui.listen_form import database, how_it_was_made, make_test, show, tell_address
+from ui.listen_results import show_results
+from ui.listen_take import take
+from ui.page import capital, opening, plain
+
+asked = st.query_params.get("test")
+LEAD = "Trust your ears." if asked else (
+    "Is it by a person or a machine? Which of two models is better? Make a blind test, let friends take it on their "
+    "phones, and see what the votes prove, and what they do not."
+)  # fmt: skip
+opening("Listen", LEAD)
+engine = database()
+
+if asked:
+    if problem := keys.VOTE_PROBLEM.take():
+        st.error(capital(problem), icon=":material/error:")
+    take(engine, asked)
+    st.stop()
+
+st.subheader("Make a test", anchor=False)
+make_test(engine)
+
+st.subheader("Your tests", anchor=False)
+tests = {test.id: test for test in store.list_tests(engine)}
+if not tests:
+    st.caption("There is none yet. The first one is three clicks away: the machine, the people, “Make the test”.")
+    st.stop()
+
+wanted = st.query_params.get("results")
+if wanted and wanted not in tests:
+    st.warning("That test is gone; here are the ones there are.", icon=":material/search_off:")
+st.session_state["listen.test"] = wanted if wanted in tests else next(iter(tests))
+st.selectbox(
+    "Test", list(tests), key="listen.test", on_change=lambda: show(tests[st.session_state["listen.test"]]),
+    format_func=lambda i: f"{tests[i].title} ({time.strftime('%d %b %H:%M', time.localtime(tests[i].created))})",
+)  # fmt: skip
+test = tests[st.session_state["listen.test"]]
+with st.container(border=True):
+    tell_address(test)
+    st.page_link(router.LISTEN, label="Take it now", icon=":material/headphones:", query_params={"test": test.id})
+show_results(engine, test)
+with st.expander("How it was made", icon=":material/science:"):
+    how_it_was_made(test)
+with st.popover("Delete", icon=":material/delete:"):
+    st.markdown(f"The test “{plain(test.title)}” is removed with its clips and all votes, for good.")
+    if st.button("Delete the test", type="primary", key="listen.delete"):
+        listening.delete_test(engine, test)
+        show(None)
+        st.rerun()
