@@ -51,7 +51,7 @@ def new_test(args: argparse.Namespace) -> int:
     )  # fmt: skip
     with Bar("making", "clips") as bar:
         test = listening.new_test(listening_store.open_store(), options, bar)
-    print(f"{test.id}: {test.title}, about {options.minutes:.0f} min")
+    print(f"{test.id}: {test.title}, about {max(options.minutes, 1):.0f} min")
     print(f"take it in the studio at /listen?test={test.id}")
     return 0
 
