@@ -150,7 +150,7 @@ def new_test(engine: Engine, options: ListeningOptions, progress: Progress | Non
         "grid": asdict(grid), "tempo_bpm": tempo, "program": program, "instrument": program_name(program),
         "soundfont": find_soundfont().name, "bound": options.bound, "seed": options.seed, "passed_over": passed,
     }  # fmt: skip
-    default = f"{titles[0]} or {titles[1]}?" if options.against else f"Human, or {titles[0]}?"
+    default = f"{titles[0]} or {titles[1]}?" if options.against else f"Human or machine? ({titles[0]})"
     title = " ".join(options.title.split())[: store.TITLE_CHARS] or default[: store.TITLE_CHARS]
     test = ListeningTest(test_id, title, options.kind, about, time.time())
     try:
