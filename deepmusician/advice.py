@@ -57,15 +57,17 @@ def stop_advice(reports: Reports, n_epochs: int | None = None) -> Advice | None:
     held_out = reports[-1]["valid"] is not None
     last, best = len(judged), int(np.argmin(judged)) + 1
     since = _better_until(judged)
+    ended = n_epochs is not None and last >= n_epochs
     if last < ENOUGH_EPOCHS:
         return Advice("begun", 1, "It has only begun; after a few more epochs the curve shows where it goes.")
     if last - since < max(ENOUGH_EPOCHS, PATIENCE * last):
         return Advice("improving", since, _improving(judged, held_out, n_epochs))
     if held_out and _memorises(reports, judged, best):
-        return Advice("memorising", best, _memorising(reports, judged, best))
+        return Advice("memorising", best, _memorising(reports, judged, best, ended))
     small_steps = n_epochs is not None and last < 0.7 * n_epochs
-    text = f"No longer improving since epoch {since}: stop it, nothing is lost, the best of its models (epoch {best}) "
-    text += "is kept." + (" Steps grow smaller towards the end, which may still bring a little." if small_steps else "")
+    what = "more epochs would change little" if ended else "stop it, nothing is lost"
+    text = f"No longer improving since epoch {since}: {what}, the best of its models (epoch {best}) is kept."
+    text += (" Steps grow smaller towards the end, which may still bring a little." if small_steps else "")
     return Advice("stalled", since, text)
 
 
@@ -92,12 +94,13 @@ def _memorises(reports: Reports, judged: Sequence[float], best: int) -> bool:
     return recent > judged[best - 1] * (1 + RISE) and reports[-1]["train"]["nll"] < reports[best - 1]["train"]["nll"]
 
 
-def _memorising(reports: Reports, judged: Sequence[float], best: int) -> str:
+def _memorising(reports: Reports, judged: Sequence[float], best: int, ended: bool) -> str:
     train = reports[best - 1]["train"]["nll"], reports[-1]["train"]["nll"]
     return (
         f"Memorising since epoch {best}: its own songs surprise it less and less ({train[0]:.2f} → {train[1]:.2f} nats "
-        f"a frame), songs it has not heard more ({judged[best - 1]:.2f} → {judged[-1]:.2f}). Stop it; the model of "
-        f"epoch {best} is kept. More music, more transposition, more dropout or fewer units help against it."
+        f"a frame), songs it has not heard more ({judged[best - 1]:.2f} → {judged[-1]:.2f}). "
+        f"{'The' if ended else 'Stop it; the'} model of epoch {best} is kept. More music, more "
+        "transposition, more dropout or fewer units help against it."
     )
 
 

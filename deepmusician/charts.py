@@ -49,6 +49,7 @@ def plot_overlay(
         marker = "o" if len(points) < 3 else ""
         ax.plot([e for e, _ in points], [v for _, v in points], line, color=colour, label=run, marker=marker)
     whole_epochs(ax, max((len(points) for points in curves.values()), default=1))
+    ax.set_xlabel("epoch")
     ax.set_ylabel(TITLES.get(name, name))
     ax.legend(frameon=False, labelcolor=palette.ink, fontsize="small")
     return ax

@@ -14,13 +14,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepmusician.checkpoint import CARD, MILESTONES, WEIGHTS, AtomicFolder, amend_card, load, milestone
+from deepmusician.checkpoint import CARD, MILESTONES, WEIGHTS, AtomicFolder, amend_card, load, milestone, read_card
 from deepmusician.errors import RunError
-from deepmusician.runs import Run
+from deepmusician.runs import Run, command_apart
 
 EPOCH = re.compile(r"epoch-(\d{4,})")
 CALIBRATION_FRAMES = 128
@@ -97,9 +98,22 @@ def choose(run: Run, epoch: int) -> Path:
             folder = keep(run, folder, epoch)
         except OSError:
             raise RunError(f"the model of epoch {epoch} has just been cleared away; choose another one") from None
-    point(run.path / "checkpoints" / "chosen", folder)
     calibrate_if_missing(folder)
+    point(run.path / "checkpoints" / "chosen", folder)
     return folder
+
+
+def choose_apart(run: Run, epoch: int) -> subprocess.Popen | None:
+    """As `choose`, at once where that model is calibrated, else in a process of its own, which is returned.
+
+    What goes wrong in it is the last line of its standard error.
+    """
+    folder = _models(run).get(epoch)
+    if folder is None or _is_calibrated(folder):
+        choose(run, epoch)
+        return None
+    how = {"text": True, "encoding": "utf-8"}
+    return command_apart(["runs", "choose", run.name, str(epoch)], subprocess.DEVNULL, subprocess.PIPE, **how)
 
 
 def let_validation_choose(run: Run) -> None:
@@ -109,12 +123,19 @@ def let_validation_choose(run: Run) -> None:
 
 def calibrate_if_missing(folder: Path) -> None:
     """Find the settings at which a model composes music as full and as restless as it learnt, and keep them."""
+    if _is_calibrated(folder):
+        return
     from deepmusician.generation import calibrate
 
     model, card = load(folder)
-    if model.composes and "fullness" not in card:
-        data = card["data"]
-        amend_card(folder, **calibrate(model, data["density"], data["held_share"], CALIBRATION_FRAMES))
+    data = card["data"]
+    amend_card(folder, **calibrate(model, data["density"], data["held_share"], CALIBRATION_FRAMES))
+
+
+def _is_calibrated(folder: Path) -> bool:
+    """Whether its settings were found, or there are none to find: a model of expression composes nothing."""
+    card = read_card(folder)
+    return "fullness" in card or card["model"].get("arrangement") == "expression"
 
 
 def forget_after(run: Run, epoch: int) -> None:

@@ -221,9 +221,26 @@ class Run:
         self.check_resumable()
         (self.path / "stop").unlink(missing_ok=True)
         self.write_status(Status("starting", n_epochs=self.options().n_epochs, message="Starting."))
+        self.queue_up()
         _spawn(self)
         return self
 
+    def queue_up(self) -> int:
+        """Take the last place among those that wait to train; returns it."""
+        place = time.time_ns()
+        replace_file(self.path / "place", f"{place}\n")
+        return place
+
+    def place(self) -> int | None:
+        """Its place in the queue, the lowest first; None where it does not wait."""
+        try:
+            return int((self.path / "place").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def leave_queue(self) -> None:
+        """Wait no longer: it trains now, or has been stopped."""
+        (self.path / "place").unlink(missing_ok=True)
 
     def check_resumable(self) -> None:
         """Raises RunError where its optimiser did not come along, as with a run that was imported."""
@@ -319,14 +336,17 @@ def free_name(stem: str) -> str:
 
 def _spawn(run: Run) -> None:
     """Start `deepmusician train --resume` detached: it survives the page, the app and the terminal."""
+    with (run.path / "log.txt").open("ab") as log:
+        command_apart(["train", "--run", run.name, "--resume", "--polite"], log, log, start_new_session=True)
+
+
+def command_apart(arguments: list[str], out: Any, err: Any, **how: Any) -> subprocess.Popen:
+    """Run a command of this package in a process of its own, whose words go to the files `out` and `err`."""
     package_root = Path(__file__).resolve().parent.parent
     paths = [str(package_root), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, **QUIET_THREADS, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-m", "deepmusician", "train", "--run", run.name, "--resume", "--polite"]
-    with (run.path / "log.txt").open("ab") as log:
-        subprocess.Popen(
-            command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
-        )
+    command = [sys.executable, "-m", "deepmusician", *arguments]
+    return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, close_fds=True, **how)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

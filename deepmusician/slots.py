@@ -1,4 +1,7 @@
-"""Who may train now: at most $DEEPMUSICIAN_MAX_RUNS (1) at once, by file locks that die with their holder."""
+"""Who may train now: at most $DEEPMUSICIAN_MAX_RUNS (1) at once, by file locks that die with their holder.
+
+Those that wait go in the order in which they were started. The place of one that was killed holds up nobody.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +34,30 @@ def training_slot(run: Run, stopped: Callable[[], bool]) -> Iterator[None]:
     folder = runs_dir() / ".slots"
     folder.mkdir(exist_ok=True)
     n_epochs = run.options().n_epochs
+    place = run.place() or run.queue_up()
     while not stopped():
-        for i in range(slots):
+        before = _before(run, place)
+        for i in range(0 if before else slots):
             lock = FileLock(folder / f"{i}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
+            run.leave_queue()
             try:
                 yield
             finally:
                 lock.release()
             return
-        others = [r.name for r in list_runs() if r.name != run.name and r.status().state == "training"]
+        others = [r.name for r in list_runs() if r.name != run.name and r.status().state == "training"] or before
         message = f"Waiting until {' or '.join(others) or 'another run'} has finished."
         run.write_status(Status("queued", n_epochs=n_epochs, message=message))
         time.sleep(1.0)
+    run.leave_queue()
     yield
+
+
+def _before(run: Run, place: int) -> list[str]:
+    """The runs that wait and were started before this one, the next of them first."""
+    waiting = sorted((at, r.name) for r in list_runs() if r.name != run.name and (at := r.place()) and r.status().live)
+    return [name for at, name in waiting if (at, name) < (place, run.name)]

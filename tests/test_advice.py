@@ -41,14 +41,18 @@ def test_a_flat_surprise_no_longer_improves_since_its_last_step_down():
     advice = stop_advice(history([9, 7, 5, 4.0, 4.0, 3.999, 4.001, 4.0]), 40)
     assert (advice.kind, advice.since) == ("stalled", 4)
     assert "since epoch 4" in advice.text and "epoch 6) is kept" in advice.text and "Steps grow smaller" in advice.text
-    assert "Steps grow smaller" not in stop_advice(history([9, 7, 5, 4.0, 4.0, 3.999, 4.001, 4.0]), 8).text
+    ended = stop_advice(history([9, 7, 5, 4.0, 4.0, 3.999, 4.001, 4.0]), 8).text
+    assert "stop it" in advice.text and "Steps grow smaller" not in ended
+    assert "stop it" not in ended and "more epochs would change little" in ended
 
 
 def test_held_out_rising_while_training_falls_is_memorising():
     advice = stop_advice(history([9, 7, 5, 5.2, 5.5, 6, 6.5], [9, 7, 5, 4, 3, 2, 1.0]))
     assert (advice.kind, advice.since) == ("memorising", 3)
     assert "(5.00 → 1.00 nats a frame), songs it has not heard more (5.00 → 6.50)" in advice.text
-    assert "More music" in advice.text
+    assert "Stop it" in advice.text and "More music" in advice.text
+    ended = stop_advice(history([9, 7, 5, 5.2, 5.5, 6, 6.5], [9, 7, 5, 4, 3, 2, 1.0]), 7)
+    assert "Stop it" not in ended.text and "The model of epoch 3 is kept" in ended.text
 
 
 def test_both_rising_is_not_called_memorising():

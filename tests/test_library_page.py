@@ -1,5 +1,7 @@
 """The Library as a musician uses it: every file and track with its verdict, one click to decide otherwise, and undo."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import scale_song
@@ -8,7 +10,7 @@ from test_app import LIBRARY, TRAIN, by_key, by_label, open_page, own_workspace,
 from deepmusician.decisions import Choice
 from deepmusician.library import list_data_sets, load_data_set, read_source, save_data_set
 from deepmusician.midi import write_midi
-from deepmusician.notes import NOTE, Song, Track
+from deepmusician.notes import NOTE, Song, Touched, Track
 from deepmusician.options import TrainOptions
 from deepmusician.parcels import export_data_set
 from deepmusician.runs import new_run
@@ -306,3 +308,13 @@ def test_midi_written_and_read_again_gives_the_verdicts_of_the_song():
     app = upload(open_page(LIBRARY), [("band.mid", write_midi(band()), "audio/midi")], "band")
     row = app.dataframe[0].value.iloc[0]
     assert row["verdict"] == "✎ Repaired" and "1 note off the 88 keys is not learnt" in row["why"]
+
+
+def test_what_reading_did_to_the_notes_is_told_of_all_files_and_of_each(home):
+    mended = replace(scale_song(60), touched=Touched(dropped=2, closed=1), repairs=("two notes lie beyond its end",))
+    keep(scale_song(48), mended)
+    app = open_page(LIBRARY, data="mine", piece="1.mid")
+    said = texts(app.caption)
+    assert "Reading the files: 1 read, 1 repaired; 2 notes dropped, 1 note ended where the file does not say." in said
+    assert "Reading it: 2 notes dropped, 1 note ended where the file does not say." in said
+    assert "Reading it" not in texts(open_page(LIBRARY, data="mine", piece="0.mid").caption)

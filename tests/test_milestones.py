@@ -9,7 +9,7 @@ from deepmusician import checkpoint, runs
 from deepmusician.errors import CheckpointError, OptionError, RunError
 from deepmusician.generation import compose
 from deepmusician.midi import write_midi
-from deepmusician.milestones import choose, forget_after, let_validation_choose, point, timeline
+from deepmusician.milestones import choose, choose_apart, forget_after, let_validation_choose, point, timeline
 from deepmusician.options import GenerateOptions, milestone_epochs
 from deepmusician.runner import SAMPLE_FRAMES, train_run
 
@@ -120,6 +120,17 @@ def test_the_chosen_model_is_calibrated_once(run, monkeypatch):
     assert 0.7 <= card["fullness"] <= 1.6 and 0.5 <= card["temperature"] <= 1
     monkeypatch.setattr("deepmusician.generation.calibrate", lambda *a: pytest.fail("it is calibrated"))
     choose(run, 1)
+
+
+def test_what_needs_calibration_is_chosen_in_a_process_of_its_own(run):
+    process = choose_apart(run, 1)
+    assert run.checkpoint("chosen") is None  # until its settings are found
+    assert process.communicate(timeout=60) == (None, "") and process.returncode == 0
+    assert run.model().resolve().name == "epoch-0001" and "fullness" in checkpoint.read_card(run.model())
+    let_validation_choose(run)
+    assert choose_apart(run, 1) is None and run.model().resolve().name == "epoch-0001"  # now at once
+    with pytest.raises(RunError, match="did not keep its model of epoch 9"):
+        choose_apart(run, 9)
 
 
 def test_a_model_chosen_while_training_survives_and_is_calibrated_in_the_end(run, hasty):

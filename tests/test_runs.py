@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -19,6 +20,7 @@ from deepmusician.library import read_source
 from deepmusician.runner import train_run
 from deepmusician.runs import Status
 from deepmusician.shelf import decide, load_decisions, save_data_set, save_decisions
+from deepmusician.slots import training_slot
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -178,6 +180,37 @@ def test_one_trains_and_the_other_waits_and_says_behind_what(tiny):
     first.stop()
     wait_for(lambda: second.status().state == "finished")
     assert first.status().state == "stopped"
+
+
+def test_those_that_wait_train_in_the_order_in_which_they_were_started(tiny, monkeypatch):
+    monkeypatch.setattr("deepmusician.slots.time.sleep", lambda seconds, sleep=time.sleep: sleep(0.02))
+    waiting, trained = [runs.new_run(tiny, name) for name in ("c", "a", "b")], []
+    for run in waiting:
+        run.queue_up()
+    killed = runs.new_run(tiny, "killed")  # before all others, but its process is gone
+    (killed.path / "place").write_text("1")
+    killed.write_status(Status("training", 1, 2))
+
+    def train(run):
+        with run.lock().acquire(timeout=0), training_slot(run, lambda: False):
+            trained.append(run.name)
+        run.write_status(Status("finished"))
+
+    threads = [threading.Thread(target=train, args=(run,)) for run in reversed(waiting)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert trained == ["c", "a", "b"] and [run.place() for run in waiting] == [None] * 3
+
+
+def test_one_that_comes_later_waits_though_nobody_trains(tiny, monkeypatch):
+    monkeypatch.setattr("deepmusician.slots.time.sleep", lambda seconds: None)
+    first, second = runs.new_run(tiny, "z"), runs.new_run(tiny, "y")
+    first.queue_up()
+    asked = iter([False, True])
+    with first.lock().acquire(timeout=0), second.lock().acquire(timeout=0), training_slot(second, lambda: next(asked)):
+        assert second.status().message == "Waiting until z has finished."
 
 
 def test_a_torn_last_line_of_the_metrics_is_left_out(tiny):

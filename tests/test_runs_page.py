@@ -1,12 +1,15 @@
 """The page Runs, without a browser: empty, one run, many, broken ones; and hearing a run learn."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 from test_app import by_key, by_label, open_page, own_workspace, texts, warm_server, well  # noqa: F401
 
 from deepmusician import runs
 from deepmusician.capsule import export_run
+from deepmusician.checkpoint import amend_card
 from deepmusician.keeping import delete, list_deleted, rename
 from deepmusician.runs import Run, Status, open_run
 from ui.router import COMPOSE, RUNS, TRAIN
@@ -160,11 +163,28 @@ def test_the_epoch_chosen_by_ear_becomes_the_runs_model(run, heard, page):
     assert heard[-1][1] == "small-epoch-1"
     well(by_key(app.toggle, f"{place}.beside").set_value(True).run())
     assert heard[-1][0][0][0] == "epoch 1"
+    amend_card(run.path / "milestones" / "epoch-0001", fullness=1.1)
     well(by_key(app.button, f"{place}.choose").click().run())
     assert run.model().resolve().name == "epoch-0001"
     assert by_key(app.button, f"{place}.choose").label == "Let validation choose again"
     well(by_key(app.button, f"{place}.choose").click().run())
     assert run.checkpoint("chosen") is None
+
+
+@pytest.mark.parametrize(("code", "said"), [("", None), ("raise SystemExit('the disk is full')", "The disk is full.")])
+def test_the_page_says_that_settings_are_being_found_and_how_that_went(run, heard, monkeypatch, code, said):
+    process = subprocess.Popen([sys.executable, "-c", f"input()\n{code}"], stdin=-1, stderr=-1, text=True)
+    monkeypatch.setattr("ui.hear.choose_apart", lambda run, epoch: process)
+    app = open_page(RUNS, run="small")
+    well(by_key(app.select_slider, "runs.hear.small").set_value(1).run())
+    well(by_key(app.button, "runs.hear.small.choose").click().run())
+    assert "Finding the settings by which epoch 1 composes best" in texts(app.caption)
+    assert "runs.hear.small.choose" not in [b.key for b in app.button]
+    process.stdin.write("\n")
+    process.stdin.close()
+    process.wait(20)
+    app = app.run()
+    assert texts(app.error) == (said or "") and "Finding the settings" not in texts(app.caption)
 
 
 def test_a_branch_is_started_with_the_runs_weights_and_other_options(run, heard, monkeypatch):

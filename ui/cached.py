@@ -161,6 +161,11 @@ def focal_pictures(loss: str, alpha: float, gamma: float, share: float | None, d
 @st.cache_data(max_entries=20, show_spinner=False)
 def lab_curves(histories: dict[str, list[dict]], narrow: bool, dark: bool) -> bytes:
     """The curves of a loss lab as PNG: side by side, or below one another where it is narrow."""
+    return draw_lab(histories, narrow, dark)
+
+
+def draw_lab(histories: dict[str, list[dict]], narrow: bool, dark: bool) -> bytes:
+    """As `lab_curves`, drawn anew."""
     from deepmusician.lab_plots import plot_lab
 
     width, height, rows, columns = (4.2, 8.6, 3, 1) if narrow else (11, 3.5, 1, 3)
@@ -179,6 +184,11 @@ def piece(path: str, version: float) -> Song:
 @st.cache_data(max_entries=40, show_spinner=False)
 def curves(history: list[dict], baselines: dict, narrow: bool, dark: bool) -> bytes:
     """Loss, likelihood and density of each epoch as PNG: side by side, or below one another where it is narrow."""
+    return draw_curves(history, baselines, narrow, dark)
+
+
+def draw_curves(history: list[dict], baselines: dict, narrow: bool, dark: bool) -> bytes:
+    """As `curves`, drawn anew."""
     from deepmusician.plots import curve_names, plot_loss_curves
 
     n = len(curve_names(history))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,34 @@ def plain(text: str) -> str:
 def pitch_range(low: int | None, high: int | None) -> str:
     """From the lowest to the highest note: C2–G5."""
     return "" if low is None or high is None else f"{pitch_name(low)}–{pitch_name(high)}"
+
+
+TOUCHED = {  # of an import report: what was done to notes that could not be taken as they stand in the file
+    "dropped": "dropped", "closed": "ended where the file does not say", "moved": "moved in time",
+    "changed": "given another loudness",
+}  # fmt: skip
+
+
+def reading_sentence(entries: Iterable[Entry]) -> str:
+    """The import report of all files, in one sentence."""
+    from deepmusician.report import STATES, reports, totals
+
+    total = totals(reports(entries))
+    files = ", ".join(f"{total[state]:,} {state}" for state in STATES.values() if total[state])
+    return f"Reading the files: {files}; {_notes_touched(total) or 'every note as it stands in its file'}."
+
+
+def touched_sentence(entry: Entry) -> str:
+    """What reading did to the notes of one file; empty where it took them as they stand."""
+    from deepmusician.report import Report
+
+    said = _notes_touched(Report.of(entry).touched._asdict())
+    return f"Reading it: {said}." if said else ""
+
+
+def _notes_touched(counts: Mapping[str, int]) -> str:
+    parts = [f"{count(counts[kind], 'note')} {words}" for kind, words in TOUCHED.items() if counts.get(kind)]
+    return ", ".join(parts)
 
 
 def piece_sentence(look: Glance) -> str:

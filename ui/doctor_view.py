@@ -28,6 +28,7 @@ LINE = 35  # pixels of a row
 def show_totals(seen: Examined) -> None:
     """The headline, and what was read beside what is learnt."""
     st.markdown(describe.headline(seen.reports))
+    st.caption(describe.reading_sentence([r.read for r in seen.reports]))
     totals = seen.totals
     cells = (
         ("Files", totals.files, "read, and taken in"),

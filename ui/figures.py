@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from deepmusician.plots import Palette
+
+KEPT = 20  # places whose pictures are kept
 
 Draw = Callable[[Sequence["Axes"], "Palette"], Any]
 
@@ -32,6 +35,29 @@ def draw_png(
     figure, axes = plots.new_figure(width, height, rows, columns, palette)
     draw(axes, palette)
     return plots.to_png(figure)
+
+
+@st.cache_resource
+def _painting() -> tuple[ThreadPoolExecutor, dict[str, tuple[Any, Future]], dict[str, tuple[bytes, bytes]]]:
+    """One painter, what is being drawn for each place, and what was drawn there last."""
+    return ThreadPoolExecutor(1, "painter"), {}, {}
+
+
+def newest(place: str, of: Any, draw: Callable[[], tuple[bytes, bytes]]) -> tuple[bytes, bytes] | None:
+    """The newest pictures there are for a `place`: a page that is shown every other second does not wait for them.
+
+    Where none show `of`, they are drawn beside the page by `draw`, and found here when it asks again. None at first.
+    """
+    painter, under_way, drawn = _painting()
+    if place in under_way and under_way[place][1].done():
+        drawn[place] = under_way[place][1].result()
+        while len(drawn) > KEPT:
+            drawn.pop(next(iter(drawn)))
+    if place not in under_way or (under_way[place][1].done() and under_way[place][0] != of):
+        under_way[place] = of, painter.submit(draw)
+        while len(under_way) > KEPT:
+            under_way.pop(next(iter(under_way)))
+    return drawn.get(place)
 
 
 def show(alt: str, wide: bytes, narrow: bytes | None = None) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import streamlit as st
 
 from deepmusician.errors import DeepMusicianError
-from deepmusician.milestones import Moment, choose, let_validation_choose, timeline
+from deepmusician.milestones import Moment, choose_apart, let_validation_choose, timeline
 from deepmusician.notes import Song
 from deepmusician.runs import Run
 from ui.page import capital, sentences
@@ -33,6 +34,7 @@ def hear(run: Run, key: str) -> None:
     """A timeline of a run's epochs to scrub, each with its piece; `key` tells it from others on the page."""
     with sentences():
         _do_asked(run)
+        under_way = _choice(run)
         moments = {m.epoch: m for m in timeline(run) if m.sample}
         if not moments:
             return
@@ -46,7 +48,12 @@ def hear(run: Run, key: str) -> None:
         moment = moments[st.session_state[place]]
         _play(run, moment, moments, place)
         st.caption(_said(moment))
-        _buttons(run, moment, place)
+        if under_way is not None:
+            st.caption(f":material/tune: Finding the settings by which epoch {under_way} composes best. Once they are "
+                       "found, the run composes with it; until then all stays as it is.")  # fmt: skip
+            st.fragment(_wait, run_every=1.0)(run)
+        elif not (moment.best and not any(m.chosen for m in moments.values())):
+            _buttons(run, moment, place)
 
 
 def title(moment: Moment) -> str:
@@ -99,9 +106,43 @@ def _do_asked(run: Run) -> None:
         let_validation_choose(run)
         st.toast("The run composes with the model that validation chose.")
         return
+    if before := _choices().pop(str(run.path), None):  # another epoch was asked for: its process is not waited for
+        before[1].kill()
     try:
-        with st.spinner(f"Finding the settings by which epoch {epoch} composes best …"):
-            choose(run, epoch)
-        st.toast(f"The run composes with its model of epoch {epoch} now.")
+        if process := choose_apart(run, epoch):
+            _choices()[str(run.path)] = (epoch, process)
+        else:
+            _chosen(epoch)
     except DeepMusicianError as error:
         st.error(capital(str(error)), icon=":material/error:")
+
+
+@st.cache_resource
+def _choices() -> dict[str, tuple[int, subprocess.Popen]]:
+    """The choices under way: run folder to the epoch and the process that finds its settings."""
+    return {}
+
+
+def _choice(run: Run) -> int | None:
+    """The epoch whose settings are being found; where that has just ended, it is told how."""
+    epoch, process = _choices().get(str(run.path), (None, None))
+    if process is None or process.poll() is None:
+        return epoch
+    _choices().pop(str(run.path), None)
+    if process.returncode:
+        said = process.stderr.read().strip().splitlines() or [f"choosing epoch {epoch} did not work"]
+        st.error(capital(said[-1]), icon=":material/error:")
+    else:
+        _chosen(epoch)
+    return None
+
+
+def _chosen(epoch: int) -> None:
+    st.toast(f"The run composes with its model of epoch {epoch} now.")
+
+
+def _wait(run: Run) -> None:
+    """Ask again whether the settings are found; then the page shows the choice."""
+    _, process = _choices().get(str(run.path), (None, None))
+    if process is None or process.poll() is not None:
+        st.rerun()

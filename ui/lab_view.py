@@ -21,8 +21,16 @@ def show_lab(run: Run) -> None:
     _table(lab)
     histories = {loss: history for loss, r in lab.runs().items() if (history := r.metrics())}
     if histories:
-        pictures = (cached.lab_curves(histories, slim, figures.dark()) for slim in (False, True))
-        figures.show(f"Surprise, recall of rare notes and density under {', '.join(histories)}", *pictures)
+        dark = figures.dark()
+        if any(r.status().live for r in lab.runs().values()):
+            pictures = figures.newest(
+                f"lab {run.path.parent} {lab.name} {dark}", [len(history) for history in histories.values()],
+                lambda: tuple(cached.draw_lab(histories, slim, dark) for slim in (False, True)),
+            )  # fmt: skip
+        else:
+            pictures = tuple(cached.lab_curves(histories, slim, dark) for slim in (False, True))
+        if pictures:
+            figures.show(f"Surprise, recall of rare notes and density under {', '.join(histories)}", *pictures)
     waiting = [r for r in lab.runs().values() if r.status().state in ("stopped", "interrupted", "failed")]
     if waiting and st.button("Go on with the lab", icon=":material/play_arrow:", key=f"lab.{lab.name}"):
         with sentences():
@@ -38,7 +46,7 @@ def _table(lab: Lab) -> None:
     ]
     forms = {heading: st.column_config.NumberColumn(format=f"%{form}") for _, heading, form in COLUMNS}
     link = st.column_config.LinkColumn(display_text=r"run=(.*)")
-    st.dataframe(rows, hide_index=True, column_config={**forms, "run": link})
+    st.dataframe(rows, hide_index=True, placeholder="–", column_config={**forms, "run": link})
 
 
 def listen(run: Run) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from deepmusician.advice import pulse, stop_advice
 from deepmusician.checkpoint import read_card
+from deepmusician.lab import lab_of
 from deepmusician.plots import curve_names
 from deepmusician.runs import Run, Status, current_name, list_runs
 from ui import cached, figures, router
@@ -69,20 +70,27 @@ def _show_chosen() -> None:
 
 
 def watch(run: Run) -> None:
-    """Show a run, again and again while it is at work; the page is run anew when that ends."""
-    live = run.status().live
-    st.fragment(_view, run_every=EVERY_SECONDS if live else None)(run, live)
+    """Show a run, again and again while it or another of its lab is at work; the page is run anew when one begins or
+    ends."""
+    doing = _doing(run)
+    st.fragment(_view, run_every=EVERY_SECONDS if any(live for live, _ in doing) else None)(run, doing)
     with sentences():
         listen(run)
         _baselines(run)
 
 
-def _view(run: Run, was_live: bool) -> None:
+def _doing(run: Run) -> list[tuple[bool, bool]]:
+    """Of the run, or of each of its lab, whether it is at work and whether there is something to hear of it."""
+    lab = lab_of(run)
+    return [(r.status().live, bool(r.samples())) for r in (lab.runs().values() if lab else (run,))]
+
+
+def _view(run: Run, was_doing: list[tuple[bool, bool]]) -> None:
     with sentences():
         _do_asked(run)
         status = run.status()
-        if was_live and not status.live:
-            st.rerun()  # the whole page: buttons change, and asking again stops
+        if _doing(run) != was_doing:
+            st.rerun()  # the whole page: buttons change, there is more to hear, or asking again stops
         _headline(run, status)
         _progress(status)
         _alive(run, status)
@@ -90,7 +98,7 @@ def _view(run: Run, was_live: bool) -> None:
         _advice(run)
         for warning in run.warnings():
             st.warning(capital(warning), icon=":material/hearing:")
-        _curves(run)
+        _curves(run, status.live)
         _judged(run, status)
         show_lab(run)
         _actions(run, status)
@@ -191,15 +199,24 @@ def _numbers(run: Run, status: Status) -> None:
             st.metric(name, value, help=about, width="content")
 
 
-def _curves(run: Run) -> None:
+def _curves(run: Run, live: bool) -> None:
     history = run.metrics()
     if not history:
         st.caption("The curves begin after the first epoch.")
         return
     baselines, dark = run.baselines(), figures.dark()
-    wide, narrow = (cached.curves(history, baselines, slim, dark) for slim in (False, True))
+    if live:
+        drawn = figures.newest(
+            f"curves {run.path} {dark}", (len(history), len(baselines)),
+            lambda: tuple(cached.draw_curves(history, baselines, slim, dark) for slim in (False, True)),
+        )  # fmt: skip
+    else:
+        drawn = tuple(cached.curves(history, baselines, slim, dark) for slim in (False, True))
+    if drawn is None:
+        st.caption("The curves are being drawn.")
+        return
     names = [CURVES[name] for name in curve_names(history)]
-    figures.show(capital(f"{' and '.join(names)} over {count(len(history), 'epoch')}"), wide, narrow)
+    figures.show(capital(f"{' and '.join(names)} over {count(len(history), 'epoch')}"), *drawn)
 
 
 STOP, RESUME, COMPOSE, HUMANISE, ANOTHER = "Stop", "Resume", "Compose with it", "Humanise with it", "Another training"

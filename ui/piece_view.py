@@ -33,6 +33,8 @@ def show_piece(seen: Examined, name: str) -> None:
     if report.read.song is None:
         st.info("Mend the file or choose another, then add it again above.", icon=":material/build:")
         return
+    if touched := describe.touched_sentence(report.read):
+        st.caption(touched)
     decisions, tracks = st.columns(2, gap="large")
     with decisions:
         _decisions(seen, report)

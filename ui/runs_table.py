@@ -57,7 +57,8 @@ def runs_table(shown: list[str]) -> None:
     names = [r["name"] for r in rows]
     key = f"{_TABLE}.{hash(tuple(names))}.{hash(tuple(shown))}"  # chosen elsewhere, or filtered: marked anew
     st.dataframe(
-        rows, hide_index=True, key=key, on_select=lambda: _select(key, names, shown), selection_mode="multi-row",
+        rows, hide_index=True, placeholder="–", key=key, selection_mode="multi-row",
+        on_select=lambda: _select(key, names, shown),
         selection_default={"selection": {"rows": [names.index(n) for n in shown if n in names]}},
         height=min(35 * (len(rows) + 1) + 3, 420),
         column_config={

@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 from deepmusician.keeping import list_deleted, restore
+from ui.page import sentences
 from ui.run_view import do
 from ui.runs_table import show
 from ui.words import count
@@ -27,10 +28,11 @@ def import_capsule() -> None:
         if st.button("Import", key="runs.import", disabled=file is None, icon=":material/unarchive:"):
             from deepmusician.capsule import import_run
 
-            with st.spinner("Checking it …"):
-                run = import_run(file.getvalue())
-            show([run.name])
-            st.rerun()
+            with sentences():
+                with st.spinner("Checking it …"):
+                    run = import_run(file.getvalue())
+                show([run.name])
+                st.rerun()
 
 
 def bin_view() -> None:
