@@ -726,6 +726,24 @@ def test_a_style_is_one_of_those_the_model_learnt_a_mix_or_a_change(two_styles):
     assert len(composed(app))
 
 
+@pytest.mark.parametrize(
+    ("style", "kind", "shown"),
+    [
+        ("reels", "one", {"In the style of": "reels"}),
+        ("reels>airs", "a change", {"It begins as": "reels", "It ends as": "airs"}),
+        ("airs:0.2,reels:0.5", "a mix", {"airs": 0.2, "reels": 0.5}),
+        ("reels:4,airs:1", "a mix", {"airs": 0.25, "reels": 1.0}),
+        ("reels:0.3", "a mix", {"airs": 0.0, "reels": 0.3}),
+    ],
+)
+def test_a_link_sets_the_style_that_the_piece_is_in(style, kind, shown, two_styles):
+    app = open_page(COMPOSE, model="run-two", seed="0", seq_len="32", style=style)
+    assert by_key(app.get("button_group"), "compose.style").value == kind
+    for name, value in shown.items():
+        assert by_label([*app.selectbox, *app.slider], name).value == value
+    assert request_of(app).options["style"] == style
+
+
 def test_a_mix_of_nothing_is_a_sentence(two_styles):
     app = choose_style(open_page(COMPOSE), "a mix")
     for name in ("airs", "reels"):
@@ -931,6 +949,25 @@ def test_a_link_makes_the_same_piece_and_shows_its_settings(trained):
     assert write_midi(composed(other)) == write_midi(first)
     assert by_key(other.number_input, "compose.seed").value == 5 and by_key(other.slider, "compose.bars").value == 3
     assert by_key(other.selectbox, "compose.scale").value == "major"
+
+
+def test_a_restored_piece_that_went_on_from_a_song_goes_on_from_it_again(trained, tmp_path):
+    song = history.keep_song(scale_song(60))
+    words = {"model": "run-small", "seed": "1", "init": "guided", "song": song, "seq_len": "32"}
+    app = open_page(COMPOSE, **words)
+    first = composed(app)
+    assert by_label(app.get("button_group"), "Go on from").value == "a file of mine"
+    assert "The piece that it went on from is still here" in texts(app.caption)
+    assert write_midi(composed(compose(app))) == write_midi(first)
+    assert request_of(app).song == song
+    well(by_key(app.get("button_group"), "compose.task").set_value("History").run())
+    assert "from a piece that was there" in texts(app.caption)
+
+
+def test_the_scale_that_was_asked_for_is_the_one_that_is_measured(trained):
+    assert "100% of the sounding time in E♭ minor" in texts(
+        open_page(COMPOSE, model="run-small", seed="0", scale="E♭ minor", seq_len="64").caption
+    )
 
 
 def test_a_damaged_link_is_a_sentence(trained):

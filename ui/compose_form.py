@@ -7,21 +7,23 @@ from typing import Any
 
 import streamlit as st
 
-from deepmusician.history import Request, find, keep_song, kept_song
+from deepmusician.history import COMPOSED, Request, find, keep_song, kept_song
 from deepmusician.instruments import INSTRUMENTS, PROGRAM_NAMES
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
 from deepmusician.scales import SCALES, TONICS, find_scale, parse_scale, share_in_scale
-from deepmusician.styles import AND, THEN, WEIGHT
+from deepmusician.styles import AND, THEN, WEIGHT, style_weights
 from ui import cached, keys
 from ui.keyboard import keyboard
 from ui.library_form import KINDS, data_titles
 from ui.models import Model, all_models, current_id
 from ui.options_form import help_text, label, stops
+from ui.page import capital
 
 _MODEL = "compose.model"
 OWN, FILE, LIBRARY = "a held-out piece", "a file of mine", "a piece of the library"
 PLAYED, LAST = "what I play now", "the piece composed last"
+ITS_OWN = "the piece that it went on from"  # in the place of a file's name, after a piece of the history was restored
 OPENINGS = 8  # a checkpoint keeps at most so many
 ANY = "any key"
 GO_ON = "Go on from"
@@ -64,11 +66,12 @@ def choose_prime() -> Song | None:
 
 def choose_opening() -> int | None:
     """Which of the openings that the model kept; None lets the seed pick one."""
-    shown = lambda i: "the seed picks one" if i is None else f"opening {i}"  # noqa: E731
-    return st.selectbox(
-        label("opening"), (None, *range(1, OPENINGS + 1)), format_func=shown, key="compose.opening",
+    shown = lambda i: f"opening {i}" if i else "the seed picks one"  # noqa: E731
+    chosen = st.selectbox(
+        label("opening"), range(OPENINGS + 1), format_func=shown, key="compose.opening",
         persist_state="session", help=help_text(FIELDS["opening"]),
     )  # fmt: skip
+    return chosen or None
 
 
 def choose_scale(heard: Song | None) -> str | None:
@@ -108,9 +111,15 @@ def show_settings(request: Request, model: Model) -> None:
     """Let the controls show what a piece was composed with. Call it before they are drawn."""
     state, chosen = st.session_state, request.options
     set_scale(chosen.get("scale"))
-    for name in ("temperature", "top_p", "fullness", "threshold", "sampler", "init", "division", "keep", "opening"):
-        if name in chosen or name in FIELDS:
-            state[f"compose.{name}"] = _stop(FIELDS[name], chosen.get(name, FIELDS[name].default))
+    _set_style(chosen.get("style"), model.styles)
+    for name in ("temperature", "top_p", "fullness", "threshold", "sampler", "init", "division", "keep"):
+        state[f"compose.{name}"] = _stop(FIELDS[name], chosen.get(name, FIELDS[name].default))
+    state["compose.opening"] = chosen.get("opening") or 0
+    if request.song and request.kind == COMPOSED:
+        state[source_key(GO_ON)] = FILE
+        state[f"compose.file.{GO_ON}"] = ITS_OWN, request.song
+    elif chosen.get("init") == "guided":
+        state[source_key(GO_ON)] = OWN
     state["compose.seed"] = request.seed
     state["compose.variations"] = chosen.get("variations", 1)
     if "seq_len" in chosen:
@@ -120,6 +129,27 @@ def show_settings(request: Request, model: Model) -> None:
     for name in ("tempo_bpm", "program"):
         if name in chosen:
             state[f"{place}.{name}"] = chosen[name]
+
+
+def _set_style(style: str | None, names: tuple[str, ...]) -> None:
+    """Let the controls show a style, as far as they can: more than one change along a piece has no control."""
+    if len(names) < 2:
+        return
+    state, of = st.session_state, "|".join(names)
+    parts = (style or "").split(THEN)
+    if len(parts) <= 2 and set(parts) <= set(names):
+        state["compose.style"] = ONE if len(parts) == 1 else CHANGE
+        for key, name in zip(("one",) if len(parts) == 1 else ("first", "last"), parts, strict=True):
+            state[f"compose.style.{key}.{of}"] = name
+    elif len(parts) == 1:
+        style_weights(style, names, 1)  # what cannot be is refused here
+        mixed = dict.fromkeys(names, 0.0 if style else 0.5)
+        for part in style.split(AND) if style else ():
+            name, _, weight = part.rpartition(WEIGHT) if WEIGHT in part else (part, "", "1")
+            mixed[name.strip()] += float(weight)
+        state["compose.style"] = MIX
+        for name, weight in mixed.items():
+            state[f"compose.style.weight.{name}.{of}"] = weight / max(1.0, *mixed.values())
 
 
 def _stop(field: dataclasses.Field, value: Any) -> Any:
@@ -141,7 +171,7 @@ def sampling_sentence(values: dict[str, Any], model: Model) -> str:
     share = f"the likeliest keys, which hold {p:.0%} of the expected notes"
     dares = "draws as it learnt" if t == 1 else f"{way}: {kind} notes come oftener"
     cut = "any key may come" if p == 1 else f"only {share}, may come"
-    return f"At temperature {t:g} it {dares}; {cut}; {full:g} times as many notes as it expects are drawn."
+    return f"At temperature {t:g} it {dares}; {cut}; {round(full, 2):g} times as many notes as it expects are drawn."
 
 
 def source_key(label: str) -> str:
@@ -152,7 +182,7 @@ def source_key(label: str) -> str:
 def choose_piece(label: str, sources: tuple[str, ...]) -> Song | None:
     """A piece from a file or the library; None where none was chosen yet, or it is the model's own."""
     source = st.segmented_control(
-        label, sources, default=sources[0], required=True, key=source_key(label), persist_state="session"
+        label, sources, default=sources[0], required=True, key=source_key(label), persist_state="session", wrap=True
     )
     if source == FILE:
         return _from_file(f"compose.file.{label}")
@@ -181,7 +211,7 @@ def _from_file(place: str) -> Song | None:
     if place not in st.session_state:
         return None
     name, kept = st.session_state[place]
-    st.caption(f"{name} is still here; choose another file to replace it.")
+    st.caption(capital(f"{name} is still here; choose another file to replace it."))
     return kept_song(kept)
 
 

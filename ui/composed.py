@@ -106,19 +106,19 @@ def _one(request: Request, piece: Composition, model: Model, bars: int) -> None:
     with shown:
         name = f"{model.id}-{request.seed}{'-humanised' if how else ''}"
         region = player(song, name, "compose", select=True)
-        st.caption(_numbers(piece, model))
+        st.caption(_numbers(request, piece, model))
         _next_steps(request, piece.song, bars, region)
     if model.attends and request.kind != REWRITTEN:
         prime = history.kept_song(request.song) if request.song else None
         show_looks({"model": model, "options": request.options, "prime": prime}, piece)
 
 
-def _numbers(piece: Composition, model: Model) -> str:
+def _numbers(request: Request, piece: Composition, model: Model) -> str:
     """What the new notes are like, beside the music that the model learnt."""
     learnt = model.card.get("data", {}).get("density")
     beside = f" (its music: {learnt:.1f})" if learnt else ""
     words = [f"{piece.roll.sounding.sum(1).mean():.1f} notes at once{beside}"]
-    if scale := find_scale(piece.song):
+    if scale := request.options.get("scale") or find_scale(piece.song):
         words.append(f"{share_in_scale(piece.song, scale):.0%} of the sounding time in {scale}")
     if piece.begin:
         words.append(f"new from beat {piece.begin:g} on")

@@ -6,15 +6,23 @@ import streamlit as st
 
 from deepmusician import history
 from deepmusician.history import REWRITTEN, Piece
+from deepmusician.instruments import program_name
 from ui import cached, keys
 from ui.humanise_form import COMPOSE
 from ui.models import all_models
-from ui.page import sentences
+from ui.options_form import label
+from ui.page import capital, sentences
 from ui.player import player
 from ui.words import count, duration
 
 SHOWN = 20  # more are shown when asked for
 _MORE, _GONE, _STARRED = "history.more", "history.gone", "history.starred"
+_WORDS = {
+    "temperature": "temperature {}", "top_p": "top-p {}", "fullness": "density {}", "threshold": "threshold {}",
+    "scale": "in {}", "style": "style {}", "seq_len": "{} frames", "init": "{} beginning", "opening": "opening {}",
+    "keep": "that piece kept in front", "division": "frames of {}", "tempo_bpm": "tempo {}", "sampler": "notes by {}",
+    "song": "from a piece that was there", "rewrite": "beats {} written anew",
+}  # fmt: skip
 
 
 def show_history() -> None:
@@ -60,9 +68,17 @@ def _row(piece: Piece) -> None:
 
 
 def _settings(piece: Piece) -> str:
-    words = {k: v for k, v in piece.request.query().items() if k not in ("model", "seed", "song")}
-    said = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in words.items())
-    return said or "all settings automatic"
+    """In words, what differs from composing with everything on automatic."""
+    words = {k: v for k, v in piece.request.query().items() if k not in ("model", "seed", "variations")}
+    said = [_said(name, value) for name, value in words.items()]
+    return capital(", ".join(said) or "all settings automatic")
+
+
+def _said(name: str, value: str) -> str:
+    if name == "program":
+        return program_name(int(value))
+    value = value.replace("-", "–") if name == "rewrite" else value
+    return _WORDS.get(name, f"{label(name).lower()} {{}}").format(value)
 
 
 def _warn_if_changed(piece: Piece) -> None:

@@ -59,8 +59,8 @@ class Model:
     @property
     def automatic(self) -> str:
         """In words, what it draws with where a control stands on automatic; empty before it was calibrated."""
-        names = {"temperature": "temperature", "top_p": "top-p", "fullness": "fullness"}
-        own = [f"{word} {self.card[name]:g}" for name, word in names.items() if name in self.card]
+        names = {"temperature": "temperature", "top_p": "top-p", "fullness": "density"}
+        own = [f"{word} {round(self.card[name], 2):g}" for name, word in names.items() if name in self.card]
         return f"Automatic is {', '.join(own)}: found after its training." if own else ""
 
     def frames(self, bars: int, division: str | None = None) -> int:
