@@ -123,7 +123,7 @@ def plot_agreement(
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.set_xlabel("time (beats)")
     ax.set_ylabel("notes right (F1)")
-    ax.legend(frameon=False, fontsize=9, labelcolor=palette.ink, loc="lower left")
+    ax.legend(frameon=False, fontsize=9, labelcolor=palette.ink, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
 
