@@ -49,7 +49,7 @@ def studio(home, script="app.py"):
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)  # a busy machine takes its time
 
 
 def answers(url):
