@@ -1,9 +1,12 @@
-"""The router: page configuration and navigation, nothing else."""
+"""The router: page configuration, the door, and navigation, nothing else."""
 
-from ui import router
+from ui import people, router
 from ui.page import sentences
 
 router.configure()
 page = router.navigation()
-with sentences():
-    page.run()
+if people.has_come_in():
+    with sentences():
+        page.run()
+else:
+    people.door()

@@ -25,6 +25,7 @@ from deepmusician.estimate import Pace, duration, keep, known, measure_rolls, wr
 from deepmusician.options import TrainOptions
 from deepmusician.recipes import recipe_options, train_command
 from deepmusician.runs import QUIET_THREADS, Run, new_run
+from deepmusician.workspace import own_environment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +133,7 @@ def start_measuring(options: TrainOptions, minutes: float | None = None) -> subp
     paths = [str(Path(__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-m", "deepmusician", "estimate", *words, "--polite"],
-        env={**os.environ, **QUIET_THREADS, "PYTHONPATH": os.pathsep.join(paths)}, text=True,
+        env={**own_environment(), **QUIET_THREADS, "PYTHONPATH": os.pathsep.join(paths)}, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 

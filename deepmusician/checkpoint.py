@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from deepmusician import __version__
-from deepmusician.errors import CheckpointError
-from deepmusician.workspace import run_folder
+from deepmusician.atomic import AtomicFolder, replace_file
+from deepmusician.errors import CheckpointError, LibraryError
+from deepmusician.workspace import check_mine, run_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,7 +43,7 @@ def find(source: str | Path) -> Path:
         places.insert(1, run_folder(str(source)))
     for place in places:
         for folder in (place, *(place / "checkpoints" / which for which in WHICH)):
-            if (folder / CARD).is_file():
+            if (folder / CARD).is_file() and _may_read(folder):
                 return folder
     if "@" in str(source):
         return _find_epoch(str(source))
@@ -60,10 +59,22 @@ def _find_epoch(source: str) -> Path:
     """The model that a run kept of one epoch, by RUN@EPOCH."""
     name, _, epoch = source.rpartition("@")
     folder = (run_folder(name) if _is_name(name) else Path(name)) / MILESTONES
-    if epoch.isascii() and epoch.isdigit() and (folder / milestone(int(epoch)) / CARD).is_file():
-        return folder / milestone(int(epoch))
+    found = folder / milestone(int(epoch)) if epoch.isascii() and epoch.isdigit() else folder / epoch
+    if found.name != epoch and (found / CARD).is_file() and _may_read(found):
+        return found
     kept = ", ".join(str(int(p.parent.name[6:])) for p in sorted(folder.glob(f"epoch-*/{CARD}"))) or "none"
     raise CheckpointError(f"{source} is no model that was kept; of {name} there are the epochs: {kept}")
+
+
+def _may_read(folder: Path) -> bool:
+    """Whether it is this person's, or comes with the studio."""
+    if folder.resolve().is_relative_to(BUNDLED):
+        return True
+    try:
+        check_mine(folder)
+    except LibraryError:
+        return False
+    return True
 
 
 def milestone(epoch: int) -> str:
@@ -105,10 +116,7 @@ def save(folder: Path, model: nn.Module, card: dict[str, Any], primes: Tensor | 
 def amend_card(folder: Path, **values: Any) -> None:
     """Replace entries of a checkpoint's card in one step."""
     card = {**read_card(folder), **values}
-    draft = folder / f".{CARD}.{os.getpid()}.tmp"
-    draft.write_text(_card_text(card), "utf-8")
-    flush(draft)
-    os.replace(draft, folder / CARD)
+    replace_file(folder / CARD, _card_text(card))
 
 
 def _card_text(card: dict[str, Any]) -> str:
@@ -209,35 +217,3 @@ def check_finite(tensors: dict[str, Tensor]) -> None:
             raise CheckpointError(
                 f"{name} holds values that are no numbers; the training diverged or the file is damaged"
             )
-
-
-class AtomicFolder:
-    """A folder that appears whole or not at all: filled beside its place, flushed to disk, renamed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.draft, ignore_errors=True)
-        self.draft.mkdir(parents=True)
-        return self.draft
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.draft, ignore_errors=True)
-            return
-        for path in self.draft.iterdir():
-            flush(path)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.draft.rename(self.folder)
-        flush(self.folder.parent)
-
-
-def flush(path: Path) -> None:
-    """Ask the disk to keep a file or folder through a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -27,6 +27,7 @@ from deepmusician.listening_verbs import add_listening_verb
 from deepmusician.options import GenerateOptions, RewriteOptions, from_dict
 from deepmusician.progress import Bar
 from deepmusician.recipes import list_recipes
+from deepmusician.serve_verb import add_serve_verb
 from deepmusician.train_verbs import add_train_verbs
 
 
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     _runs_parser(verbs)
     add_library_verb(verbs)
     add_listening_verb(verbs)
+    add_serve_verb(verbs)
     _verb(verbs, "corpora", corpora, "what music is built in, with counts")
     _verb(verbs, "recipes", recipes, "the kinds of model there are, and whose they are")
     return top

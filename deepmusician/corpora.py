@@ -31,7 +31,7 @@ from filelock import FileLock
 from deepmusician.errors import LibraryError, MidiError
 from deepmusician.notes import Song
 from deepmusician.store import Entry, read_entries, write_entries
-from deepmusician.workspace import cache_dir
+from deepmusician.workspace import shared_cache
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +254,7 @@ def is_converted(name: str) -> bool:
 
 def _cache_folder(name: str) -> Path:
     _collection(name)
-    home = cache_dir() / "corpora"
+    home = shared_cache() / "corpora"
     home.mkdir(exist_ok=True)
     return home / f"{name}-music21-{importlib.metadata.version('music21')}-{_CONVERSION}"
 

@@ -38,6 +38,10 @@ class RunError(DeepMusicianError):
     """A run is missing, already training, or cannot be resumed."""
 
 
+class DoorError(DeepMusicianError):
+    """The studio may not be opened this way, or somebody may not come in."""
+
+
 class CapsuleError(DeepMusicianError):
     """A capsule is damaged, too large, or holds what no capsule of ours does."""
 

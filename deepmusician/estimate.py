@@ -19,6 +19,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from deepmusician import __version__
+from deepmusician.atomic import replace_file
 from deepmusician.library import SAVED, split_paths
 from deepmusician.options import TrainOptions, to_dict
 from deepmusician.workspace import cache_dir, workspace
@@ -245,6 +246,4 @@ def _stamp(source: str) -> list[Any]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Replace a file in one step."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(values) + "\n", "utf-8")
-    os.replace(draft, path)
+    replace_file(path, json.dumps(values) + "\n")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import secrets
 import shutil
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from deepmusician.atomic import replace_file
 from deepmusician.errors import LibraryError, MidiError, OptionError
 from deepmusician.midi import read_midi, write_midi
 from deepmusician.notes import Song, fingerprint
@@ -206,9 +206,7 @@ def kept_song(name: str) -> Song:
 
 
 def _write(piece: Piece, folder: Path) -> None:
-    draft = folder / f".{_RECORD}.{os.getpid()}.tmp"
-    draft.write_text(json.dumps(dataclasses.asdict(piece), indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(draft, folder / _RECORD)
+    replace_file(folder / _RECORD, json.dumps(dataclasses.asdict(piece), indent=2, ensure_ascii=False) + "\n")
 
 
 def _read(path: Path) -> Piece | None:

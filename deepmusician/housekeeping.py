@@ -127,7 +127,8 @@ def _milestones() -> list[Path]:
 
 def _leftovers() -> list[Path]:
     """Drafts that nobody is writing any more."""
-    now, places = time.time(), [runs_dir(), *(run.path for run in list_runs() if not run.is_locked())]
+    places = [runs_dir(), workspace() / "library", *(run.path for run in list_runs() if not run.is_locked())]
+    now = time.time()
     found = [path for place in places for path in place.glob(".*.tmp") if _DRAFT.fullmatch(path.name)]
     return [path for path in found if now - path.stat().st_mtime > STALE]
 

@@ -26,6 +26,7 @@ from deepmusician.notes import Song
 from deepmusician.reading import MANY, read_many
 from deepmusician.shelf import delete_data_set, list_data_sets, load_data_set, not_found, save_data_set
 from deepmusician.store import DataSet, Entry
+from deepmusician.workspace import check_mine
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def read_source(source: str | Path, progress: Progress | None = None) -> DataSet
     if str(source).startswith(SAVED):
         data = load_data_set(str(source).removeprefix(SAVED))
     elif os.path.exists(path):  # unlike Path.exists, no error for a name too long or a folder closed to us
+        check_mine(path)
         limits = limits_here.current()
         data = _read_files(_files_under(Path(path), limits), Path(path).resolve().name, progress, limits)
     elif str(source) in CORPORA:

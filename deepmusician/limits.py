@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deepmusician.errors import OptionError
-from deepmusician.workspace import workspace
+from deepmusician.workspace import home
 
 FILE = "limits.toml"
 VARIABLE = "DEEPMUSICIAN_MAX_"  # followed by the limit's name in capitals
@@ -66,7 +66,7 @@ def current() -> Limits:
 
     Raises OptionError for a limit that does not exist or a value that is none.
     """
-    path = workspace() / FILE
+    path = home() / FILE
     given = {name: _number(name, value, f"in {path}") for name, value in _in_file(path).items()}
     for field in dataclasses.fields(Limits):
         if value := os.environ.get(VARIABLE + field.name.upper()):

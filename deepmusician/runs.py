@@ -28,11 +28,12 @@ from typing import Any
 import tomli_w
 from filelock import FileLock, Timeout
 
+from deepmusician.atomic import replace_file
 from deepmusician.branching import check_start
 from deepmusician.checkpoint import WHICH
 from deepmusician.errors import OptionError, RunError
 from deepmusician.options import TrainOptions, from_dict, to_dict
-from deepmusician.workspace import run_folder, runs_dir
+from deepmusician.workspace import own_environment, run_folder, runs_dir
 
 LIVE = ("starting", "queued", "training")
 GRACE = 30.0  # seconds a new process may take until it holds its lock
@@ -344,7 +345,7 @@ def command_apart(arguments: list[str], out: Any, err: Any, **how: Any) -> subpr
     """Run a command of this package in a process of its own, whose words go to the files `out` and `err`."""
     package_root = Path(__file__).resolve().parent.parent
     paths = [str(package_root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = {**os.environ, **QUIET_THREADS, "PYTHONPATH": os.pathsep.join(paths)}
+    env = {**own_environment(), **QUIET_THREADS, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-m", "deepmusician", *arguments]
     return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, close_fds=True, **how)
 
@@ -360,13 +361,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     replace_file(path, json.dumps(values) + "\n")
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or as before: a draft beside it, flushed, renamed."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)

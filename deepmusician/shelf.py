@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
 
+from deepmusician.atomic import replace_file
 from deepmusician.corpora import CORPORA, load_corpus_entries
 from deepmusician.decisions import Choice, Decisions, treated
 from deepmusician.errors import LibraryError
@@ -66,9 +67,7 @@ def load_decisions(name: str) -> Decisions:
 def save_decisions(name: str, decisions: Decisions) -> None:
     """Keep decisions beside the notes they are about, in one step."""
     file = folder_of(name) / DECISIONS_FILE
-    draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    draft.write_text(decisions.to_json(), "utf-8")
-    os.replace(draft, file)
+    replace_file(file, decisions.to_json())
 
 
 def decide(name: str, what: str, changes: Mapping[str, Choice]) -> str:

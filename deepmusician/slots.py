@@ -14,9 +14,10 @@ from filelock import FileLock, Timeout
 
 from deepmusician.errors import RunError
 from deepmusician.runs import Run, Status, list_runs
-from deepmusician.workspace import runs_dir
+from deepmusician.workspace import home
 
 MAX_RUNS = "DEEPMUSICIAN_MAX_RUNS"
+_OTHERS = "a training that is not yours"  # nobody is told what others do
 
 
 def _max_runs() -> int:
@@ -31,8 +32,8 @@ def _max_runs() -> int:
 def training_slot(run: Run, stopped: Callable[[], bool]) -> Iterator[None]:
     """Wait for one of the slots in which runs train, telling so in the run's status; leaves when `stopped()`."""
     slots = _max_runs()
-    folder = runs_dir() / ".slots"
-    folder.mkdir(exist_ok=True)
+    folder = home() / "runs" / ".slots"  # of all persons: they share the machine
+    folder.mkdir(parents=True, exist_ok=True)
     n_epochs = run.options().n_epochs
     place = run.place() or run.queue_up()
     while not stopped():
@@ -50,7 +51,7 @@ def training_slot(run: Run, stopped: Callable[[], bool]) -> Iterator[None]:
                 lock.release()
             return
         others = [r.name for r in list_runs() if r.name != run.name and r.status().state == "training"] or before
-        message = f"Waiting until {' or '.join(others) or 'another run'} has finished."
+        message = f"Waiting until {' or '.join(others) or _OTHERS} has finished."
         run.write_status(Status("queued", n_epochs=n_epochs, message=message))
         time.sleep(1.0)
     run.leave_queue()

@@ -8,10 +8,7 @@ everything else it holds. Knows nothing of where files come from, nor where data
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from deepmusician.atomic import AtomicFolder
 from deepmusician.errors import LibraryError, MidiError
 from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track
 
@@ -83,7 +81,7 @@ def write_entries(folder: Path, entries: Sequence[Entry]) -> None:
     songs = [entry.song.notes for entry in entries if entry.song is not None]
     ends = np.cumsum([0] + [0 if entry.song is None else len(entry.song) for entry in entries]).tolist()
     records = [_record(entry, offset) for entry, offset in zip(entries, ends, strict=False)]
-    with _replacing(folder) as fresh:
+    with AtomicFolder(folder) as fresh:
         np.save(fresh / NOTES_FILE, np.concatenate([np.zeros(0, NOTE), *songs]), allow_pickle=False)
         (fresh / CATALOGUE_FILE).write_text(json.dumps({"form": _FORM, "entries": records}), "utf-8")
 
@@ -153,20 +151,3 @@ def _song(record: dict, notes: np.ndarray) -> Song:
 
 def _events(rows: list[list], dtype: np.dtype) -> np.ndarray:
     return np.array([tuple(row) for row in rows], dtype)
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A fresh folder to fill, which takes the place of `folder` if all goes well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # the same parent, so that the rename stays within one file system
-    aside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
-    try:
-        fresh = aside / "fresh"
-        fresh.mkdir()
-        yield fresh
-        if folder.exists():
-            folder.rename(aside / "old")
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -24,8 +24,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from deepmusician import __version__, checkpoint
+from deepmusician.atomic import replace_file
 from deepmusician.errors import CheckpointError
-from deepmusician.workspace import cache_dir
+from deepmusician.workspace import cache_dir, own_environment
 
 FORM = 1  # raise it when the judges judge otherwise: older verdicts are then made anew
 SIZES = ("full", "quick")  # the better one first
@@ -83,7 +84,7 @@ def judged(source: str | Path, music: str | Path | None, size: str, progress: An
     try:
         with FileLock(where.with_suffix(".lock")).acquire(timeout=0):
             report = evaluate(source, size=size, progress=_Told(where, progress))
-            _replace(where.with_suffix(".json"), json.dumps(report))
+            replace_file(where.with_suffix(".json"), json.dumps(report))
             where.with_suffix(".log").unlink(missing_ok=True)
             return report
     except Timeout:  # somebody else is at it: this one is not kept
@@ -101,7 +102,7 @@ class _Told:
     def __call__(self, what: str, done: int, total: int) -> None:
         self.progress(what, done, total)
         if time.monotonic() - self.last > EVERY:
-            _replace(self.file, json.dumps({"what": what, "share": done / max(total, 1)}))
+            replace_file(self.file, json.dumps({"what": what, "share": done / max(total, 1)}))
             self.last = time.monotonic()
 
 
@@ -110,10 +111,10 @@ def start(source: str | Path, size: str) -> None:
     where = place(source, size)
     root = Path(__file__).resolve().parent.parent
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    env = {**own_environment(), "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "deepmusician", "evaluate", "-c", str(checkpoint.find(source)), "--polite"]
     command += ["--full"] if size == "full" else []
-    _replace(where.with_suffix(".progress"), json.dumps({"what": "Starting", "share": 0.0}))
+    replace_file(where.with_suffix(".progress"), json.dumps({"what": "Starting", "share": 0.0}))
     with where.with_suffix(".log").open("wb") as log:
         subprocess.Popen(
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
@@ -155,10 +156,3 @@ def _locked(where: Path) -> bool:
         return True
     lock.release()
     return False
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or as before."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_text(text, "utf-8")
-    os.replace(draft, path)

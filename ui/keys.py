@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import streamlit as st
 
 from deepmusician.history import Request
+from deepmusician.people import Person
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ class Key(Generic[T]):
         return st.session_state.pop(self.name, self.default)
 
 
+PERSON: Key[Person | None] = Key("person", None)  # who signed in, in a class
 ROUTED: Key[bool] = Key("routed", False)  # the page about to run was called by app.py
 DATA: Key[str | None] = Key("data", None)  # the data set or corpus last looked at
 MODEL: Key[str | None] = Key("model", None)  # the model last composed with

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from deepmusician.errors import DeepMusicianError
-from ui import figures, keys, router
+from ui import figures, keys, people, router
 
 _STYLE = """<style>
 .stMainBlockContainer {max-width: 84rem; padding-top: 4.5rem; padding-bottom: 4rem;}
@@ -40,6 +40,10 @@ def opening(title: str, lead: str) -> None:
         router.configure()
         router.navigation()  # turns the older mechanism off
         st.rerun()
+    if not people.has_come_in():
+        people.door()
+        st.stop()
+    people.badge()
     if keys.PAGE.get() != title:
         keys.PAGE.set(title)
         keys.LISTENING.set(None)  # coming back starts no music

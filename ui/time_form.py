@@ -12,6 +12,7 @@ from deepmusician.budget import fit, read_contract, start_measuring
 from deepmusician.estimate import known, sentence
 from deepmusician.options import TrainOptions, to_dict
 from deepmusician.runs import Run, Status
+from deepmusician.workspace import workspace
 from ui.page import capital
 from ui.words import duration
 
@@ -24,8 +25,9 @@ def _measuring() -> dict[str, subprocess.Popen[str]]:
 
 def time_box(options: TrainOptions, minutes: float | None) -> None:
     """How long it will take, or what a budget will hold, once measured; a click measures, another one gives up."""
-    asked = repr((sorted(to_dict(options).items()), minutes))
-    for other in [key for key in _measuring() if key != asked]:
+    mine = f"{workspace()} "
+    asked = mine + repr((sorted(to_dict(options).items()), minutes))
+    for other in [key for key in _measuring() if key != asked and key.startswith(mine)]:
         _give_up(other)  # what was asked for then is asked no more
     st.fragment(_view, run_every=1.0 if asked in _measuring() else None)(options, minutes, asked)
 

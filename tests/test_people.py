@@ -1,0 +1,332 @@
+"""Several users: who comes in, whose things are whose, and that nobody sees another's."""
+
+import random
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import scale_song
+from streamlit.testing.v1 import AppTest
+
+from deepmusician import checkpoint, history, keeping, people, workspace
+from deepmusician.cli import main
+from deepmusician.errors import CheckpointError, DoorError, LibraryError, RunError
+from deepmusician.library import read_source
+from deepmusician.options import TrainOptions
+from deepmusician.runs import Status, list_runs, new_run, open_run
+from deepmusician.serve_verb import is_here, prepare
+from deepmusician.shelf import delete_data_set, list_data_sets, list_deleted, load_data_set, save_data_set
+from deepmusician.slots import training_slot
+from deepmusician.store import DataSet, Entry
+
+APP = str(Path(__file__).parents[1] / "app.py")
+CODE = "code-of-the-class"
+SONG = scale_song(60, 4)
+
+
+@pytest.fixture
+def several(home, monkeypatch):
+    """A studio open to a class, in which each thread is one person by the id in `who`."""
+    monkeypatch.setenv(workspace.DOOR_VARIABLE, people.CLASS)
+    monkeypatch.setattr(people, "_COST", {"n": 2, "r": 1, "p": 1})
+    people._wrong.clear()
+    who = threading.local()
+
+    def ask():
+        if getattr(who, "id", None) is None:
+            raise LibraryError("nobody has signed in here")
+        return workspace.person_folder(who.id)
+
+    workspace.set_whose(ask)
+    yield who
+    workspace.set_whose(None)
+
+
+# ---- the door
+
+
+def test_alone_nobody_signs_in(home):
+    assert workspace.alone() and workspace.workspace() == workspace.home() == home
+
+
+def test_where_nobody_signed_in_there_is_no_workspace(home, monkeypatch):
+    monkeypatch.setenv(workspace.DOOR_VARIABLE, people.CLASS)
+    with pytest.raises(LibraryError, match="sign in first"):
+        list_data_sets()
+
+
+def test_a_name_opens_with_the_word_it_was_taken_with_and_no_other(several, home):
+    anna = people.enter(" Anna  B ", "my own word", CODE, CODE)
+    assert anna == people.enter("anna b", "my own word", CODE.upper(), CODE)  # called as she first wrote it
+    assert anna.name == "Anna B"
+    with pytest.raises(DoorError, match="opens with another word"):
+        people.enter("Anna B", "my old word", CODE, CODE)
+    assert people.enter("Anna C", "my own word", CODE, CODE).id != anna.id
+    kept = (home / "people" / people.REGISTER).read_text()
+    assert "my own word" not in kept and people.names() == ["Anna B", "Anna C"]
+
+
+def test_without_the_code_nobody_comes_in(several):
+    with pytest.raises(DoorError, match="not the code of this class"):
+        people.enter("Anna", "my own word", "guessed", CODE)
+    assert people.names() == []
+
+
+def test_guessing_words_is_slow(several, monkeypatch):
+    people.enter("Anna", "my own word", CODE, CODE)
+    for _ in range(people.TRIES):
+        with pytest.raises(DoorError, match="another word"):
+            people.enter("Anna", "guessed", CODE, CODE)
+    with pytest.raises(DoorError, match="wait 60 seconds"):
+        people.enter("Anna", "my own word", CODE, CODE)
+    now = people.time.monotonic()
+    monkeypatch.setattr(people.time, "monotonic", lambda: now + people.PAUSE + 1)
+    assert people.enter("Anna", "my own word", CODE, CODE).name == "Anna"
+
+
+def test_a_forgotten_word_is_chosen_anew_and_the_folder_stays(several, capsys):
+    anna = people.enter("Anna", "my own word", CODE, CODE)
+    assert main(["serve", "--forget", "Anna"]) == 0
+    assert people.enter("Anna", "another word", CODE, CODE) == anna
+    assert main(["serve", "--names"]) == 0
+    assert capsys.readouterr().out == "Anna\n"
+
+
+@pytest.mark.parametrize(("name", "word"), [("", "my own word"), ("Anna", "short"), ("A" * 41, "my own word")])
+def test_unfit_names_and_words_are_refused(several, name, word):
+    with pytest.raises(DoorError, match="must have"):
+        people.enter(name, word, CODE, CODE)
+
+
+def test_a_provider_is_told_apart_from_every_other():
+    one = people.known_by("https://a", "b", "Anna")
+    assert len({one.id, people.known_by("https://", "ab", "Anna").id, people.known_by("https://a", "c", "").id}) == 3
+    with pytest.raises(DoorError, match="names nobody"):
+        people.known_by("https://a", "", "Anna")
+
+
+# ---- opening it
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.7", "studio.example.org", ""])
+def test_it_opens_to_nobody_unknown(address, capsys):
+    assert main(["serve", f"--address={address}"]) == 2
+    assert "open it with `deepmusician serve --class` or `--oidc`, or at 127.0.0.1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost"])
+def test_it_opens_here(address):
+    command, environment = prepare(address, 8600, None)
+    assert is_here(address) and command[-2:] == [f"--server.address={address}", "--server.port=8600"]
+    assert workspace.DOOR_VARIABLE not in environment
+
+
+def test_a_class_has_a_code(home):
+    codes = {prepare("0.0.0.0", 8501, people.CLASS)[1][workspace.CODE_VARIABLE] for _ in range(20)}
+    assert len(codes) == 20
+    assert prepare("0.0.0.0", 8501, people.CLASS, "seven-notes")[1][workspace.CODE_VARIABLE] == "seven-notes"
+    with pytest.raises(DoorError, match="6 to 80"):
+        prepare("0.0.0.0", 8501, people.CLASS, "abc")
+    with pytest.raises(DoorError, match="give --class"):
+        prepare("127.0.0.1", 8501, None, "seven-notes")
+
+
+def test_oidc_asks_for_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepmusician.serve_verb.ROOT", tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "app.py").touch()
+    with pytest.raises(DoorError, match=r"needs \[auth\] in"):
+        prepare("0.0.0.0", 8501, people.OIDC)
+    secrets = tmp_path / ".streamlit" / "secrets.toml"
+    secrets.parent.mkdir()
+    secrets.write_text('[auth]\nredirect_uri = "https://x/oauth2callback"\ncookie_secret = "short"\n')
+    with pytest.raises(DoorError, match="lacks client_id, client_secret, server_metadata_url"):
+        prepare("0.0.0.0", 8501, people.OIDC)
+    rest = "".join(f'{name} = "x"\n' for name in ("client_id", "client_secret", "server_metadata_url"))
+    secrets.write_text(secrets.read_text() + rest)
+    with pytest.raises(DoorError, match="32 random letters"):
+        prepare("0.0.0.0", 8501, people.OIDC)
+
+
+# ---- whose is what
+
+
+def act(user, rng, seen):
+    """One of the things people do, all under the same names; what is seen is counted as this user's or not."""
+    name = rng.choice(("tunes", "songs", "run"))
+    mine = DataSet(name, (Entry.of(f"of {user}", SONG),))
+    match rng.randrange(9):
+        case 0:
+            save_data_set(mine, name)
+        case 1:
+            for found in list_data_sets():
+                seen.update(load_data_set(found).names)
+        case 2:
+            if found := list_data_sets():
+                delete_data_set(rng.choice(found))
+        case 3:
+            seen.update(f"of {user}" for _ in list_deleted())
+        case 4:
+            try:
+                run = new_run(TrainOptions(path=f"library:{name}"), name)
+                run.write_status(Status("finished"))
+                keeping.annotate(run, f"of {user}")
+            except RunError:
+                pass
+        case 5:
+            seen.update(run.about().note for run in list_runs())
+        case 6:
+            if found := list_runs():
+                keeping.delete(rng.choice(found))
+        case 7:
+            history.add(history.Request("bach-chorales", options={"seed": 1}), SONG, f"of {user}", "0" * 16)
+        case 8:
+            seen.update(piece.title for piece in history.history())
+
+
+def simulate(several, users, actions):
+    """What each of `users` threads saw of others, and how much each saw at all."""
+    seen = [Counter() for _ in range(users)]
+    errors = []
+
+    def live(user):
+        several.id = people.known_by("class", str(user), "").id
+        rng = random.Random(user)
+        try:
+            for _ in range(actions):
+                act(user, rng, seen[user])
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=live, args=(user,)) for user in range(users)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    return [{name for name in seen[user] if name != f"of {user}"} for user in range(users)], seen
+
+
+def test_twenty_users_at_once_see_nothing_of_each_other(several):
+    others, seen = simulate(several, 20, 16)
+    assert others == [set()] * 20
+    assert sum(counter.total() for counter in seen) > 60
+
+
+def test_a_model_of_another_is_found_under_no_name(several, small_run, home):
+    theirs = workspace.person_folder("a" * 32) / "runs" / "small"
+    theirs.parent.mkdir(parents=True)
+    small_run.rename(theirs)
+    several.id = "a" * 32
+    assert checkpoint.find("small") and checkpoint.find("small@1")
+    several.id = "b" * 32
+    for name in ("small", "small@1", str(theirs), f"{theirs}@1", f"../../{'a' * 32}/runs/small"):
+        with pytest.raises(CheckpointError):
+            checkpoint.find(name)
+    with pytest.raises(RunError):
+        open_run("small")
+    assert checkpoint.find("bach-chorales")  # what comes with the studio is everybody's
+
+
+def test_files_of_the_server_are_not_music_to_train_on(several, midi_folder):
+    several.id = "b" * 32
+    with pytest.raises(LibraryError, match="nothing called my-midi in your workspace"):
+        read_source(midi_folder)
+
+
+def test_a_process_at_work_for_one_knows_their_folder_alone(several, monkeypatch, home):
+    monkeypatch.setenv(workspace.CODE_VARIABLE, CODE)
+    several.id = "b" * 32
+    known = workspace.own_environment()
+    assert known[workspace.HOME_VARIABLE] == str(home / "people" / ("b" * 32))
+    assert CODE not in known.values() and workspace.DOOR_VARIABLE not in known
+    monkeypatch.setattr("os.environ", known)
+    workspace.set_whose(None)
+    assert workspace.workspace() == home / "people" / ("b" * 32) and workspace.home() == home
+    assert not workspace.alone()  # files outside stay closed to it
+
+
+def test_persons_wait_for_one_another_and_are_not_told_for_whom(several):
+    several.id = "a" * 32
+    first = new_run(TrainOptions(path="bach-chorales"), "secret")
+    said = []
+    with training_slot(first, lambda: False):
+        several.id = "b" * 32
+        second = new_run(TrainOptions(path="bach-chorales"), "mine")
+        with second.lock(), training_slot(second, lambda: bool(said.append(second.status().message)) or len(said) > 1):
+            pass
+    assert said[-1] == "Waiting until a training that is not yours has finished."
+
+
+def test_what_was_opened_is_reached_by_its_token_alone(several):
+    token = "0123456789abcdef"
+    several.id = "a" * 32
+    history.add(history.Request("bach-chorales", options={"seed": 1}), SONG, "Anna's", "0" * 16)
+    workspace.share(token)
+    several.id = None  # a stranger
+    with workspace.visiting(token):
+        assert [piece.title for piece in history.history()] == ["Anna's"]
+    for other in ("fedcba9876543210", "../people", ""):
+        with pytest.raises(LibraryError, match="this link"), workspace.visiting(other):
+            pass
+    several.id = "b" * 32
+    assert history.history() == []
+    with pytest.raises(LibraryError, match="only who opened"):
+        workspace.unshare(token)
+    several.id = "a" * 32
+    workspace.unshare(token)
+    with pytest.raises(LibraryError, match="leads nowhere"), workspace.visiting(token):
+        pass
+
+
+# ---- the pages
+
+
+def gate():
+    from ui import people
+
+    people.badge() if people.has_come_in() else people.door()
+
+
+def test_the_door_opens_to_who_knows_the_code_and_the_word(several, monkeypatch):
+    monkeypatch.setenv(workspace.CODE_VARIABLE, CODE)
+    at = AppTest.from_function(gate).run()
+    name = "*Anna*"
+    for code, word in (("guessed", "a word"), (CODE, "short"), (CODE, "a word")):
+        at.text_input("door.code").set_value(code)
+        at.text_input("door.name").set_value(name)
+        at.text_input("door.word").set_value(word)
+        at.button[0].click().run()
+        assert bool(at.error) == (word != "a word" or code != CODE)
+    assert at.caption[0].value == r":material/person: \*Anna\*"  # no Markdown
+    at.button("door.out").click().run()
+    assert len(at.text_input) == 3 and "person" not in at.session_state
+
+
+def test_each_finds_their_own_on_the_pages_and_nobody_past_the_door(several, monkeypatch):
+    monkeypatch.setenv(workspace.CODE_VARIABLE, CODE)
+    for name in ("Anna", "Ben"):
+        person = people.enter(name, "my own word", CODE, CODE)
+        with workspace.acting_in(workspace.person_folder(person.id)):
+            new_run(TrainOptions(path="bach-chorales"), f"run of {name}").write_status(Status("finished"))
+        at = AppTest.from_file(APP, default_timeout=60)
+        at.session_state["person"] = person
+        at.run().switch_page("pages/train.py").run()
+        assert not at.exception
+        assert [run for run in at.selectbox[0].options if run.startswith("run of")] == [f"run of {name}"]
+        at.query_params["run"] = "run of Anna"  # a link of hers
+        at.run()
+        assert any("There is no training called run of Anna" in w.value for w in at.warning) == (name == "Ben")
+    closed = AppTest.from_file(APP, default_timeout=60).run()
+    for _ in range(2):
+        assert closed.title[0].value == "Deep Musician" and len(closed.text_input) == 3
+        closed.switch_page("pages/train.py").run()
+
+
+def test_the_studio_stays_closed_at_an_open_address(home, monkeypatch):
+    from ui import people as door
+
+    monkeypatch.setattr(door.st, "get_option", lambda name: {"server.address": "0.0.0.0"}.get(name))
+    at = AppTest.from_file(APP, default_timeout=60).run()
+    assert "stays closed: at 0.0.0.0" in at.error[0].value and not at.title
