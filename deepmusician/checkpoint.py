@@ -150,8 +150,13 @@ def load_whole(source: str | Path) -> tuple[nn.Module, dict[str, Any], Tensor | 
 
 def fingerprint(source: str | Path) -> str:
     """A short name for exactly these weights."""
-    with (find(source) / WEIGHTS).open("rb") as weights:
-        return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
+    return digest(find(source) / WEIGHTS)[:16]
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_primes(source: str | Path) -> Tensor | None:

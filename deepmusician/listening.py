@@ -39,7 +39,7 @@ from deepmusician.listening_clips import (
 )
 from deepmusician.listening_store import CATCH, HUMAN, PREFERENCE, Listener, ListeningTest, Trial, Vote
 from deepmusician.options import TEMPO_BPM
-from deepmusician.workspace import workspace
+from deepmusician.workspace import share, unshare, workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -155,6 +155,7 @@ def new_test(engine: Engine, options: ListeningOptions, progress: Progress | Non
     test = ListeningTest(test_id, title, options.kind, about, time.time())
     try:
         store.add_test(engine, test, trials)
+        share(test.id)
     except ListeningError:
         shutil.rmtree(folder_of(test_id), ignore_errors=True)
         raise
@@ -233,7 +234,8 @@ def read_clip(trial: Trial, which: str = FIRST) -> bytes:
 
 
 def delete_test(engine: Engine, test: ListeningTest) -> None:
-    """Remove a test, its votes and its clips."""
+    """Remove a test, its votes and its clips; its address leads nowhere then."""
+    unshare(test.id)
     store.delete_test(engine, test.id)
     shutil.rmtree(folder_of(test.id), ignore_errors=True)
 

@@ -21,7 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from deepmusician.errors import ListeningError
-from deepmusician.workspace import workspace
+from deepmusician.workspace import alone, workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -133,9 +133,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def database_url() -> str:
-    """Where votes go: $DEEPMUSICIAN_DATABASE, else a file in the workspace. Raises ListeningError for a bad address."""
+    """Where votes go: $DEEPMUSICIAN_DATABASE of one who is alone, else a file in the workspace.
+
+    Raises ListeningError for a bad address.
+    """
     named = os.environ.get(VARIABLE, "").strip()
-    if not named:
+    if not named or not alone():  # one database would show each the others' tests
         folder = workspace() / "listening"
         folder.mkdir(exist_ok=True)
         return f"sqlite:///{folder / 'votes.sqlite'}"

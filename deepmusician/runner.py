@@ -23,7 +23,7 @@ from deepmusician.advice import doubts, findings
 from deepmusician.baselines import compose as compose_simply
 from deepmusician.baselines import fit, judge
 from deepmusician.budget import promise, read_contract, write_contract
-from deepmusician.errors import DeepMusicianError, RunError
+from deepmusician.errors import CheckpointError, DeepMusicianError, RunError
 from deepmusician.lab import in_turn, settled
 from deepmusician.metrics import held_share
 from deepmusician.midi import write_midi
@@ -250,12 +250,10 @@ class _Session:
 
         Raises RunError where the music is not what it was.
         """
-        folder = self.run.checkpoint("last") if resume else None
-        if folder is None:
+        self.saved = saved(self.run) if resume else []
+        if not self.saved:
             return split_songs(len(rolls), self.options.valid_fraction, self.options.seed, rolls.styles, rolls.sides)
-        from deepmusician.checkpoint import read_card
-
-        before = read_card(folder)["data"]
+        before = self.saved[0][1]["data"]
         if before.get("fingerprint") != fingerprint(rolls):
             raise RunError(
                 f"the music in {self.options.path} has changed since run {self.run.name} began, by its files or by "
@@ -265,10 +263,17 @@ class _Session:
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
     def _restore(self) -> None:
-        folder = self.run.checkpoint("last")
-        if folder is None:
+        if not self.saved:
             return
-        self.trainer.restore(folder)
+        for folder, _ in self.saved:
+            try:
+                self.trainer.restore(folder)
+                break
+            except CheckpointError as error:
+                log.warning("%s; going on from the one before", error)
+                problem = error
+        else:
+            raise problem
         self.run.write_metrics(self.run.metrics()[: self.trainer.epoch])  # what came after the checkpoint is redone
         forget_after(self.run, self.trainer.epoch)
 
@@ -324,6 +329,29 @@ class _Session:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def saved(run: Run) -> list[tuple[Path, dict[str, Any]]]:
+    """The checkpoints that a training can go on from, and their cards: the last one, then what was saved before it.
+
+    Raises CheckpointError where there are some, and no card of them can be read.
+    """
+    from deepmusician.checkpoint import read_card
+    from deepmusician.training import PLACE
+
+    last = run.checkpoint("last")
+    if last is None:
+        return []
+    earlier = sorted((p.parent for p in (run.path / "checkpoints").glob(f"epoch-*/{PLACE}")), reverse=True)
+    found, problem = [], None
+    for folder in dict.fromkeys([last.resolve(), *(p.resolve() for p in earlier if p.name < last.resolve().name)]):
+        try:
+            found.append((folder, read_card(folder)))
+        except CheckpointError as error:
+            problem = error
+    if not found and problem:
+        raise problem
+    return found
 
 
 def save_as(run: Run, trainer: Trainer, card: dict[str, Any], name: str) -> Path:

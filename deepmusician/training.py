@@ -243,13 +243,20 @@ class Trainer:
         save_file(tensors, folder / TRAINER)
         place = {k: getattr(self, k) for k in PLACES}
         place["best"] = self.best if math.isfinite(self.best) else None
+        place["sha256"] = {name: checkpoint.digest(folder / name) for name in (checkpoint.WEIGHTS, TRAINER)}
         (folder / PLACE).write_text(json.dumps(place) + "\n", "utf-8")
 
     def restore(self, folder: Path) -> None:
-        """Go on from what `save` wrote; the next step is the one that would have followed."""
-        tensors = checkpoint.read_tensors(folder / TRAINER)
+        """Go on from what `save` wrote; the next step is the one that would have followed.
+
+        Raises CheckpointError, before anything is taken over, where a file is not what was saved.
+        """
         try:
             place = json.loads((folder / PLACE).read_text("utf-8"))
+            told = place.get("sha256", {})  # older ones have none
+            if odd := [name for name in told if checkpoint.digest(folder / name) != told[name]]:
+                raise ValueError(f"{odd[0]} is not what was saved")
+            tensors = checkpoint.read_tensors(folder / TRAINER)
             model, _ = checkpoint.load(folder)
             self.model.load_state_dict(model.state_dict())
             learner = {k: tensors.pop(k) for k in list(tensors) if k.startswith(LEARNER)}

@@ -111,10 +111,10 @@ def visiting(token: str) -> Iterator[None]:
 
     Look up nothing there but what the token names. Raises LibraryError where nobody shared it.
     """
-    _check(token)
     if alone():
         yield
         return
+    _check(token)
     try:
         owner = person_folder((home() / SHARED / token).read_text("utf-8"))
     except OSError:

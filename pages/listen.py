@@ -6,6 +6,7 @@ import streamlit as st
 
 from deepmusician import listening
 from deepmusician import listening_store as store
+from deepmusician.workspace import visiting
 from ui import keys, router
 from ui.listen_form import database, how_it_was_made, make_test, show, tell_address
 from ui.listen_results import show_results
@@ -18,14 +19,15 @@ LEAD = "Trust your ears." if asked else (
     "phones, and see what the votes prove, and what they do not."
 )  # fmt: skip
 opening("Listen", LEAD)
-engine = database()
 
 if asked:
     if problem := keys.VOTE_PROBLEM.take():
         st.error(capital(problem), icon=":material/error:")
-    take(engine, asked)
+    with visiting(asked):  # where it was made, by whomever
+        take(database(), asked)
     st.stop()
 
+engine = database()
 st.subheader("Make a test", anchor=False)
 make_test(engine)
 

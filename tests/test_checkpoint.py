@@ -133,10 +133,46 @@ def test_a_bundled_models_samples_are_what_it_composes(folder):
 
 
 def test_no_code_of_the_package_can_unpickle():
-    import re
+    import ast
     from pathlib import Path
 
-    source = "\n".join(p.read_text("utf-8") for p in Path(checkpoint.__file__).parent.rglob("*.py"))
-    assert not re.search(
-        r"\bpickle\b|torch\.load\(|joblib|allow_pickle\s*=\s*True|\beval\(|\bexec\(", source.replace(".eval()", "")
-    )
+    for path in Path(checkpoint.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {n.split(".")[0] for n in names} & {"pickle", "dill", "joblib", "cloudpickle", "shelve"}
+            if isinstance(node, ast.Call):
+                said = ast.unparse(node)
+                assert ast.unparse(node.func) not in ("torch.load", "eval", "exec", "pickle.loads"), f"{path}: {said}"
+                assert "allow_pickle=True" not in said, f"{path}: {said}"
+
+
+class Trap:
+    def __reduce__(self):
+        return (open, (self.place, "w"))
+
+
+def test_a_pickle_under_a_name_of_ours_runs_nothing(saved, tmp_path):
+    import io
+    import pickle
+
+    from deepmusician.errors import LibraryError
+    from deepmusician.store import read_entries
+
+    trap = Trap()
+    trap.place = str(tmp_path / "sprung")
+    torn = io.BytesIO()
+    np.save(torn, np.array([trap], object), allow_pickle=True)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "catalogue.json").write_text('{"form": 1, "entries": []}')
+    (tmp_path / "set" / "notes.npy").write_bytes(torn.getvalue())
+    with pytest.raises(LibraryError):
+        read_entries(tmp_path / "set")
+    torch.save({"a": trap}, tmp_path / "model.pt")
+    for content in (pickle.dumps(trap), (tmp_path / "model.pt").read_bytes()):
+        (saved[1] / "model.safetensors").write_bytes(content)
+        with pytest.raises(CheckpointError):
+            checkpoint.load(saved[1])
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads(pickle.dumps(trap))  # it would have been sprung
+    assert (tmp_path / "sprung").exists()

@@ -9,7 +9,7 @@ import pytest
 from conftest import scale_song
 from streamlit.testing.v1 import AppTest
 
-from deepmusician import checkpoint, history, keeping, people, workspace
+from deepmusician import checkpoint, history, keeping, listening, listening_store, people, workspace
 from deepmusician.cli import main
 from deepmusician.errors import CheckpointError, DoorError, LibraryError, RunError
 from deepmusician.library import read_source
@@ -277,6 +277,22 @@ def test_what_was_opened_is_reached_by_its_token_alone(several):
     several.id = "a" * 32
     workspace.unshare(token)
     with pytest.raises(LibraryError, match="leads nowhere"), workspace.visiting(token):
+        pass
+
+
+def test_an_opened_listening_test_is_found_by_its_address_until_it_is_deleted(several):
+    test = listening_store.ListeningTest("0123456789abcdef", "blind", listening_store.HUMAN, {}, 1.0)
+    several.id = "a" * 32
+    engine = listening_store.open_store()
+    listening_store.add_test(engine, test, [])
+    workspace.share(test.id)
+    several.id = "b" * 32
+    assert listening_store.list_tests(listening_store.open_store()) == []
+    with workspace.visiting(test.id):
+        assert [t.title for t in listening_store.list_tests(listening_store.open_store())] == ["blind"]
+    several.id = "a" * 32
+    listening.delete_test(engine, test)
+    with pytest.raises(LibraryError, match="leads nowhere"), workspace.visiting(test.id):
         pass
 
 
