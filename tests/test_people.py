@@ -284,7 +284,7 @@ def test_an_opened_listening_test_is_found_by_its_address_until_it_is_deleted(se
     test = listening_store.ListeningTest("0123456789abcdef", "blind", listening_store.HUMAN, {}, 1.0)
     several.id = "a" * 32
     engine = listening_store.open_store()
-    listening_store.add_test(engine, test, [])
+    listening_store.add_test(engine, test, [listening_store.Trial("1" * 16, test.id, "human", "clip")])
     workspace.share(test.id)
     several.id = "b" * 32
     assert listening_store.list_tests(listening_store.open_store()) == []
