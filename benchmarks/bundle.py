@@ -3,7 +3,8 @@
     python benchmarks/bundle.py RUN NAME --title "…" --description "…" [--tempo 80] [--program 0]
 
 Writes checkpoints/NAME with model.safetensors, card.json (what it was trained on and by which command, its scores on
-the held-out songs beside the baselines, listening proxies of what it composes beside the held-out songs) and samples/.
+the held-out songs beside the baselines, the judges' report and how to ask for it again, listening proxies of what it
+composes beside the held-out songs) and samples/.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     card |= {"title": args.title, "description": args.description}
     card["composing"] = {"tempo_bpm": args.tempo, "program": args.program}
     card["scores"] = {k: report[k] for k in ("songs", "frames", "threshold", "model", "baselines")}
-    card["judges"] = report["judges"]
+    card["judges"] = {"command": f"deepmusician evaluate -c {args.name} --full"} | report["judges"]
     card["proxies"] = proxies(model, card)
     folder = checkpoint.BUNDLED / args.name
     shutil.rmtree(folder, ignore_errors=True)

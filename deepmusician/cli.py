@@ -235,6 +235,8 @@ def _evaluate_parser(verbs: Any) -> None:
     )
     verb.add_argument("--rolls", metavar="FILE.npz", help="polyphonic rolls, as the field's benchmark sets are kept")
     verb.add_argument("--split", metavar="NAME", help="the part of the file to judge it on, such as valid or test")
+    verb.add_argument("--piece", metavar="FILE", help="judge this piece, too: is it new, did the model expect it?")
+    verb.add_argument("--style", metavar="STYLE", help="the style in which a model of several expects the piece")
     verb.add_argument("--full", action="store_true", help="let the judges hear three times as much music, in minutes")
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
     verb.add_argument("--polite", action="store_true", help="give way to other programs on this machine")
@@ -248,17 +250,27 @@ def evaluate(args: argparse.Namespace) -> int:
         raise OptionError("-p and --rolls both name the music to judge on; give one of them")
     if args.rolls and args.full:
         raise OptionError("--full is for the judges, which hear no --rolls; leave one of them out")
+    if args.style and not args.piece:
+        raise OptionError("--style says in which style a piece is expected; name it with --piece")
     if args.polite:
         os.nice(5)
     from deepmusician.evaluation import evaluate_rolls, table
+    from deepmusician.pieces import judge_piece, piece_words
+    from deepmusician.reading import read_song
     from deepmusician.verdicts import judged
+
+    piece = judge_piece(args.checkpoint, read_song(args.piece), args.style) if args.piece else None
 
     with Bar("judging", "steps") as bar:
         if args.rolls:
             report = evaluate_rolls(args.checkpoint, args.rolls, args.split)
         else:
             report = judged(args.checkpoint, args.path, "full" if args.full else "quick", bar.step)
+    if piece:
+        report = {**report, "piece": {"file": args.piece, **piece}}
     print(json.dumps(report, indent=2) if args.json else table(report))
+    if piece and not args.json:
+        print("\n".join([args.piece, *piece_words(piece)]))
     return 0
 
 

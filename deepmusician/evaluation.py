@@ -16,9 +16,12 @@ from deepmusician.errors import CheckpointError, LibraryError, OptionError
 from deepmusician.features import FEATURES
 from deepmusician.judging import Progress, judge, silent
 from deepmusician.library import read_sources
+from deepmusician.music_card import fingerprint
 from deepmusician.options import TrainOptions, from_dict
 from deepmusician.rolls import Rolls, read_npz, read_rolls
 from deepmusician.scoring import references, score
+
+CHANGED = "The music has changed since this model learnt it: what it is judged by may not be what was held out then."
 
 
 def evaluate(
@@ -26,10 +29,11 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a checkpoint on `music`, or on the songs held out when it was trained, and let it be judged.
 
-    Returns {"checkpoint", "music", "songs", "frames", "threshold", "model": {loss, nll, precision, recall, f1, density,
-    data_density}, "baselines": {...}, "judges": see `judging.judge`}; likelihoods in nats a frame, every frame counted,
-    the first included. The baselines' constants come from the training songs. Of a model that gives velocities there
-    are only loss and nll. `size` is that of `judging.SIZES`. Raises CheckpointError where the held-out songs are gone.
+    Returns {"checkpoint", "music", "music_changed" since the model learnt it, "songs", "frames", "threshold", "model":
+    {loss, nll, precision, recall, f1, density, data_density}, "baselines": {...}, "judges": see `judging.judge`};
+    likelihoods in nats a frame, every frame counted, the first included. The baselines' constants come from the
+    training songs. Of a model that gives velocities there are only loss and nll. `size` is that of `judging.SIZES`.
+    Raises CheckpointError where the held-out songs are gone.
     """
     model, card = checkpoint.load(source)
     options = from_dict(TrainOptions, card["options"])
@@ -38,9 +42,11 @@ def evaluate(
     train, judged = _split(card, names, rolls, same=music is None)
     progress("Scoring held-out songs", 0, 1)
     scored = score(model, rolls, judged)
+    learnt = card["data"].get("fingerprint")
     return {
         "checkpoint": str(source),
         "music": str(music) if music else f"songs of {options.path} held out in training",
+        "music_changed": music is None and learnt is not None and learnt != fingerprint(rolls),
         "songs": len(judged),
         "frames": scored.frames,
         "threshold": card["threshold"],
@@ -136,6 +142,8 @@ def table(report: dict[str, Any]) -> str:
         ]
     else:
         lines.append(f"{report['frames']} frames; the notes are given, only their velocities count")
+    if report.get("music_changed"):
+        lines.append(CHANGED)
     judged = report.get("judges", {})
     lines += judged.get("words") or [judged[key] for key in judged.keys() & {"problem"}]
     return "\n".join([*lines, *_feature_lines(judged)])

@@ -23,9 +23,9 @@ from deepmusician.features import FEATURES
 from deepmusician.generation import compose_frames, sampling
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
-from deepmusician.originality import Chords, Index, calibrate, memorised
+from deepmusician.originality import Index, calibrate, memorised
 from deepmusician.overlap import Overlap, compare
-from deepmusician.roll import Roll, from_roll, parse_division, roll_from_frames
+from deepmusician.roll import Roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls, song_frames
 from deepmusician.twosample import Telltale, TwoSample, two_sample
 
@@ -287,11 +287,6 @@ def as_seen(song: Song, card: dict[str, Any]) -> Roll:
     return roll_from_frames(song_frames(song, division, options.get("voices", "all"), planes=planes), division)
 
 
-def passage_song(roll: Roll, chords: Chords, begin: int, end: int) -> Song:
-    """The chords `begin` to `end` (not included) of a roll as a piece to be heard."""
-    return from_roll(_part(roll, int(chords.frame[begin]), chords.end(end - 1)))
-
-
 # ---- in words
 
 
@@ -311,7 +306,7 @@ def two_sample_words(found: dict[str, Any]) -> str:
     model, real = found["model"], found["real"]
     text = (
         f"A classifier tells its music from held-out human music {_share(model)} of the time; two sets of human music "
-        f"{_share(real)} (50 % = it cannot)."
+        f"{_share(real)} (50% = it cannot)."
     )
     if model["low"] <= 0.5:
         text += " From so few pieces that proves nothing; more held-out songs would."
@@ -319,7 +314,7 @@ def two_sample_words(found: dict[str, Any]) -> str:
 
 
 def _share(result: dict[str, Any]) -> str:
-    return f"{100 * result['accuracy']:.0f} % ({100 * result['low']:.0f} to {100 * result['high']:.0f})"
+    return f"{100 * result['accuracy']:.0f}% ({100 * result['low']:.0f} to {100 * result['high']:.0f})"
 
 
 def overlap_words(found: dict[str, Any]) -> str:

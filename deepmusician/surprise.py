@@ -21,6 +21,7 @@ from deepmusician.models.frames import to_model
 from deepmusician.notes import Song
 from deepmusician.roll import KEYS, LOWEST, parse_division, to_roll
 from deepmusician.rolls import song_frames
+from deepmusician.styles import THEN, style_weights
 
 if TYPE_CHECKING:
     from deepmusician.models.base import Model
@@ -46,10 +47,13 @@ class Surprise:
         return order[: min(most, int(np.isfinite(self.probability).sum()))]
 
 
-def surprise(source: str | Path | tuple[Model, dict[str, Any]], song: Song) -> Surprise:
-    """Ask a checkpoint, a run, or a loaded (model, card) what it thinks of `song`; of several styles it is told a mix.
+def surprise(
+    source: str | Path | tuple[Model, dict[str, Any]], song: Song, style: str | None = None
+) -> Surprise:
+    """Ask a checkpoint, a run, or a loaded (model, card) what it thinks of `song`.
 
-    Raises OptionError where no note lies on the keyboard.
+    A model of several styles is told `style`, as `styles` reads it; a mix of all alike where it is None. Raises
+    OptionError where no note lies on the keyboard, and for a style that the model does not know.
     """
     model, card = source if isinstance(source, tuple) else checkpoint.load(source)
     options = card["options"]
@@ -57,7 +61,7 @@ def surprise(source: str | Path | tuple[Model, dict[str, Any]], song: Song) -> S
     frames = song_frames(song, division, options.get("voices", "all"), no_rests, model.config.planes)
     if not frames.any():
         raise OptionError("the piece has no note on the piano's 88 keys; choose another one")
-    keys, nats = _ask(model, frames)
+    keys, nats = _ask(model, frames, _told(card, style))
     silent = to_roll(song, division).sounding.any(1) if no_rests else np.ones(len(frames), bool)
     per_beat = float(1 / (4 * division))
     times = np.flatnonzero(silent)[: len(frames)] / per_beat  # beats at which each frame the model saw begins
@@ -67,13 +71,25 @@ def surprise(source: str | Path | tuple[Model, dict[str, Any]], song: Song) -> S
     )  # fmt: skip
 
 
+def _told(card: dict[str, Any], style: str | None) -> torch.Tensor | None:
+    """The weights of the styles [1, S]; None where they are all alike."""
+    if not style:
+        return None
+    names = tuple(card.get("data", {}).get("styles", ()))
+    if len(names) < 2:
+        raise OptionError(f"this model learnt one style only, got {style!r}; leave the style out")
+    if THEN in style:
+        raise OptionError(f"a piece is looked at in one style or one mix, got {style!r}")
+    return torch.from_numpy(style_weights(style, names, 1)).float()
+
+
 @torch.inference_mode()
-def _ask(model: Model, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ask(model: Model, frames: np.ndarray, style: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
     """Nats of each key [T, 88] and of each frame [T]."""
     model.eval()
     target = to_model(frames)[None]
     keys, nats = [], []
-    for place, contexts in model.walk(target):
+    for place, contexts in model.walk(target, style):
         notes, velocities = model.head.key_nats(contexts, target[:, place])
         keys.append((notes if model.composes else velocities)[0])
         nats.append((notes + velocities)[0].sum(-1))

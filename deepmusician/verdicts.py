@@ -26,7 +26,8 @@ from filelock import FileLock, Timeout
 from deepmusician import __version__, checkpoint
 from deepmusician.atomic import replace_file
 from deepmusician.errors import CheckpointError
-from deepmusician.workspace import cache_dir, own_environment
+from deepmusician.library import SAVED, split_paths
+from deepmusician.workspace import cache_dir, own_environment, workspace
 
 FORM = 1  # raise it when the judges judge otherwise: older verdicts are then made anew
 SIZES = ("full", "quick")  # the better one first
@@ -49,6 +50,19 @@ def _weights(path: str, time: float, size: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
+def _music(path: str) -> list[tuple[str, int, int]]:
+    """What tells whether the files that a path names have changed: name, size and time of each; none of a corpus."""
+    found = []
+    for source in split_paths(path):
+        here = Path(source).expanduser()
+        saved = workspace() / "library" / source.removeprefix(SAVED)
+        top = here if os.path.exists(here) and not source.startswith(SAVED) else saved
+        files = [top, *sorted(top.rglob("*"))] if top.is_dir() else [top] if top.is_file() else []
+        stats = [(file, file.stat()) for file in files]
+        found += [(str(file.relative_to(top)), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+    return found
+
+
 def place(source: str | Path, size: str) -> Path:
     """Where the verdict on a checkpoint is kept, without its suffix. Raises CheckpointError where it is gone."""
     file = checkpoint.find(source) / checkpoint.WEIGHTS
@@ -56,6 +70,7 @@ def place(source: str | Path, size: str) -> Path:
     try:
         stat = file.stat()
         parts = [_weights(str(file), stat.st_mtime, stat.st_size), {k: card.get(k) for k in TOLD}, size]
+        parts.append(_music(card.get("options", {}).get("path", "")))
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read ({error.strerror}); the checkpoint is incomplete") from None
     text = json.dumps([*parts, __version__, FORM], sort_keys=True)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import judge_form as form
+from ui import judge_piece as piece
 from ui import router
 from ui.compose_form import choose_model
 from ui.page import opening, sentences
@@ -27,15 +28,15 @@ with sentences():
 # ---- one piece
 st.subheader("One piece, bar by bar", anchor=False)
 with sentences():
-    song = form.choose(model)
+    song = piece.choose(model)
     if song is None:
         st.caption("Choose a piece.")
     else:
         new, expected = st.tabs(["Is it new?", "What did the model expect?"])
         with new, sentences():
-            form.show_originality(model, song)
+            piece.show_originality(model, song)
         with expected, sentences():
-            form.show_surprise(model, song)
+            piece.show_surprise(model, song)
 
 with st.expander("What these judges can and cannot say", icon=":material/info:"):
     st.markdown(form.LIMITS)

@@ -12,7 +12,7 @@ from deepmusician.midi import write_midi
 from deepmusician.options import TrainOptions
 from deepmusician.runner import train_run
 from deepmusician.runs import new_run
-from ui import judge_form
+from ui import judge_piece
 from ui.router import JUDGE
 
 APP = str(Path(__file__).parents[1] / "app.py")
@@ -49,7 +49,7 @@ def test_without_a_model_it_leads_to_training():
 def test_a_finished_run_is_reported_and_a_piece_of_it_seen_bar_by_bar_and_note_by_note(tiny, monkeypatch):
     train_run(new_run(tiny, "small"))
     shown = []
-    monkeypatch.setattr(judge_form, "player", lambda song, name, key, **k: shown.append((song, key, k)))
+    monkeypatch.setattr(judge_piece, "player", lambda song, name, key, **k: shown.append((song, key, k)))
     app = open_judge()
     next(w for w in app.get("button_group") if w.key == "judge.piece").set_value("a piece it composes").run()
     assert not app.exception
@@ -66,7 +66,9 @@ def test_a_finished_run_is_reported_and_a_piece_of_it_seen_bar_by_bar_and_note_b
 def test_a_training_song_uploaded_is_found_whole_and_its_source_is_heard_beside_it(midi_folder, monkeypatch):
     train_run(new_run(TrainOptions(path=str(midi_folder), n_epochs=1, **TINY), "small"))
     shown = {}
-    monkeypatch.setattr(judge_form, "player", lambda song, name, key, **k: shown.update({key: (song, k)}))
+    monkeypatch.setattr(judge_piece, "player", lambda song, name, key, **k: shown.update({key: (song, k)}))
+    heard = []
+    monkeypatch.setattr(judge_piece, "players", lambda pieces, key: heard.append(pieces))
     app = open_judge()
     next(w for w in app.get("button_group") if w.key == "judge.piece").set_value("a piece of mine").run()
     files = app.file_uploader
@@ -74,6 +76,7 @@ def test_a_training_song_uploaded_is_found_whole_and_its_source_is_heard_beside_
     app.run()
     assert not app.exception
     assert shown["judge.original"][1]["bar_shade"].max() > 0
-    mine, theirs = shown["judge.mine"][0], shown["judge.theirs"][0]
+    (_, mine), (_, theirs) = heard[-1]
     apart = theirs.notes["pitch"].astype(int) - mine.notes["pitch"].astype(int)
     assert len(set(apart.tolist())) == 1  # the same passage, in the key of the training song
+    assert mine.beats <= 12 < scale_song(51).beats  # the bar and its neighbours, not the song

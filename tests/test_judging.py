@@ -13,11 +13,12 @@ from deepmusician import checkpoint, verdicts
 from deepmusician.cli import main
 from deepmusician.errors import OptionError
 from deepmusician.features import FEATURES
-from deepmusician.judging import Cut, judge, telltale_words
+from deepmusician.judging import Cut, judge, silent, telltale_words
 from deepmusician.midi import write_midi
 from deepmusician.models.registry import new_model
 from deepmusician.notes import Song
 from deepmusician.options import TrainOptions, to_dict
+from deepmusician.pieces import piece_words
 from deepmusician.roll import parse_division
 from deepmusician.rolls import make_rolls
 from deepmusician.runner import train_run
@@ -84,7 +85,7 @@ def test_an_untrained_model_quotes_nothing(untrained):
 def test_the_report_is_plain_and_said_in_words(untrained):
     assert json.loads(json.dumps(untrained, allow_nan=False)) == untrained
     words = " ".join(untrained["words"])
-    assert "A classifier tells its music from held-out human music" in words and "50 % = it cannot" in words
+    assert "A classifier tells its music from held-out human music" in words and "50% = it cannot" in words
     assert "overlaps human music by" in words and "of human pieces that were not learnt from" in words
 
 
@@ -185,6 +186,37 @@ def test_a_report_carries_the_judges_and_is_kept_until_the_model_changes(run, ca
     assert verdicts.read("first") == report
     checkpoint.amend_card(run.checkpoint("best").resolve(), temperature=0.123)
     assert verdicts.read("first") is None
+
+
+def test_a_piece_is_judged_bar_by_bar_and_note_by_note_beside_its_model(run, trained, capsys):
+    file = str(next(f for f in sorted((trained / "my-midi").glob("*.mid")) if f.stem not in _held_out(run)))
+    assert main(["evaluate", "-c", "first", "--piece", file, "--json"]) == 0
+    piece = json.loads(capsys.readouterr().out)["piece"]
+    assert piece["file"] == file and len(piece["originality"]["bars"]) == len(piece["surprise"]["bars"]) == 8
+    assert {bar["song"] for bar in piece["originality"]["bars"] if bar["chords"]}
+    assert piece["originality"]["longest"] > 8
+    assert len(piece["surprise"]["notes"]) == len(scale_song(48))
+    assert all(0 < note["probability"] <= 1 for note in piece["surprise"]["notes"])
+    assert "piece" not in verdicts.read("first")
+    assert "chords of tune-" in " ".join(piece_words(piece))
+    assert main(["evaluate", "-c", "first", "--style", "bach"]) == 2
+    assert "name it with --piece" in capsys.readouterr().err
+
+
+def _held_out(run):
+    return {name.removesuffix(".mid") for name in checkpoint.read_card(run.checkpoint("best"))["data"]["held_out"]}
+
+
+def test_a_report_is_stale_when_the_music_changed_though_the_model_did_not(run, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("deepmusician.evaluation.judge", lambda *a: {"problem": "not asked"})
+    music = shutil.copytree(trained / "my-midi", tmp_path / "moving")
+    checkpoint.amend_card(run.checkpoint("best").resolve(), options={**to_dict(run.options()), "path": str(music)})
+    assert verdicts.judged("first", None, "quick", silent)["music_changed"] is False
+    assert verdicts.read("first") is not None
+    learnt = next(f for f in sorted(music.glob("*.mid")) if f.stem not in _held_out(run))
+    learnt.write_bytes(write_midi(scale_song(40)))
+    assert verdicts.read("first") is None
+    assert verdicts.judged("first", None, "quick", silent)["music_changed"] is True
 
 
 def test_full_hears_more_and_is_preferred(run, capsys):

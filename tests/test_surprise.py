@@ -115,3 +115,17 @@ def test_a_file_read_back_is_as_surprising(tmp_path):
     write_midi(SONG, tmp_path / "x.mid")
     again = surprise(made(), read_midi(tmp_path / "x.mid"))
     assert again.nats == pytest.approx(surprise(made(), SONG).nats)
+
+
+def test_a_model_of_several_styles_is_told_one_and_others_refuse_it():
+    model, card = made(n_styles=2)
+    card["data"] = {"styles": ["bach", "airds"]}
+    bach, airds, mixed = (surprise((model, card), SONG, style).nats for style in ("bach", "airds", None))
+    assert len({round(bach, 6), round(airds, 6), round(mixed, 6)}) == 3
+    assert surprise((model, card), SONG, "bach:1,airds:1").nats == pytest.approx(mixed, rel=1e-5)
+    with pytest.raises(OptionError, match="knows no style 'jazz'"):
+        surprise((model, card), SONG, "jazz")
+    with pytest.raises(OptionError, match="in one style or one mix"):
+        surprise((model, card), SONG, "bach>airds")
+    with pytest.raises(OptionError, match="learnt one style only"):
+        surprise(made(), SONG, "bach")

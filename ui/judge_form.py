@@ -1,29 +1,21 @@
-"""What the Judge page shows: a model's report, asked of a process of its own, and one piece seen by index and model."""
+"""What the Judge page shows of a model: its report, asked of a process of its own."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from deepmusician import verdicts
 from deepmusician.features import FEATURES
-from deepmusician.notes import Song
-from ui import cached
-from ui.compose_form import FILE, LIBRARY, choose_piece
 from ui.models import Model
 from ui.page import capital
-from ui.player import player
 
-if TYPE_CHECKING:
-    from deepmusician.originality import Human, Index, Shared
-    from deepmusician.rolls import Rolls
-    from deepmusician.surprise import Surprise
-
-COMPOSED, MINE = "a piece it composes", "a piece of mine"
 QUICK, FULL = "quick", "full"
+CHANGED = (
+    "The music has changed since this model learnt it: what it is judged by may not be what was held out then."
+)
 LADDER = {
     "silence": "silence", "key_frequencies": "note frequencies", "repeat_last": "repeating the last frame",
     "markov": "a Markov chain", "model": "this model",
@@ -86,6 +78,8 @@ def show_report(report: dict[str, Any]) -> None:
     if "problem" in judges:
         st.info(capital(judges["problem"]))
         return
+    if report.get("music_changed"):
+        st.warning(CHANGED, icon=":material/sync_problem:")
     for sentence in judges["words"]:
         (st.warning if "by heart" in sentence else st.markdown)(sentence.replace("**", ""))
     ladder = [(LADDER[k], v["nll"]) for k, v in report.get("baselines", {}).items() if k in LADDER and "nll" in v]
@@ -103,116 +97,43 @@ def show_report(report: dict[str, Any]) -> None:
     st.caption(
         f"Means over {clips['composed']} composed and {clips['human']} held-out human clips of "
         f"{judges['clip_bars']} bars; overlap 1 means alike. Real against real, training songs beside held-out ones, "
-        "is the ceiling."
+        "is the ceiling: overlap and KL stand as model / ceiling. A bar counts four beats here, whatever the meter."
     )
-    st.dataframe(_rows(judges["features"]), hide_index=True, width="stretch")
+    st.table(_rows(judges["features"]), border="horizontal", hide_index=True)
+    with st.expander("Note lengths and onset intervals, class by class", icon=":material/bar_chart:"):
+        for name in (name for name in judges["features"] if FEATURES[name].classes):
+            _histogram(name, judges["features"][name])
 
 
-def _rows(features: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(features: dict[str, Any]) -> list[dict[str, str]]:
+    """A row a feature; of a histogram the class in which composed and human music differ most."""
     rows = []
     for name, row in features.items():
-        means = [row[who] if isinstance(row[who], float) else None for who in ("composed", "human")]
-        found = [row[who][what] if "real" in row else None for what in ("area", "kl") for who in ("model", "real")]
-        titles = ("composed", "human", "overlap", "real against real", "KL", "KL real")
-        numbers = [None if value is None else round(value, 2) for value in (*means, *found)]
-        unit = {"feature": FEATURES[name].title, "unit": FEATURES[name].unit}
-        rows.append(unit | dict(zip(titles, numbers, strict=True)))
+        feature, mine, theirs = FEATURES[name], row["composed"], row["human"]
+        what = feature.unit
+        if feature.classes and mine and theirs:
+            most = int(np.abs(np.subtract(mine, theirs)).argmax())
+            what, mine, theirs = f"share of {feature.classes[most]}", mine[most], theirs[most]
+        found = {
+            title: f"{_number(row['model'][of])} / {_number(row['real'][of])}" if "real" in row else "–"
+            for title, of in (("overlap", "area"), ("KL", "kl"))
+        }
+        means = {"composed": _number(mine), "human": _number(theirs)}
+        rows.append({"feature": f"**{feature.title}**, {what}"} | means | found)
     return rows
 
 
-# ---- one piece
+def _number(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, int | float) else "–"
 
 
-def choose(model: Model) -> Song | None:
-    """The piece to look at: composed now by its seed, uploaded, or of the library."""
-    source = st.segmented_control("Look at", (COMPOSED, MINE), key="judge.piece")
-    if source is None:
-        return None
-    if source == MINE:
-        return choose_piece("From", (FILE, LIBRARY))
-    seed = st.number_input("Seed", 0, 2**31 - 1, 1, key="judge.seed")
-    options = {"seq_len": model.frames(16), "seed": int(seed), **model.composing}
-    with st.spinner(f"{model.title} is composing …"):
-        return cached.composition(str(model.path), model.version, options, None).song
-
-
-@st.cache_resource(max_entries=3, show_spinner="Reading the training songs …")
-def _index(path: str, version: float) -> tuple[Index, Human, Rolls, tuple[str, ...], np.ndarray]:
-    from deepmusician.evaluation import training_music
-    from deepmusician.judging import make_index
-    from deepmusician.roll import parse_division
-
-    card, names, rolls, train, judged = training_music(path)
-    index, human = make_index(rolls, train, judged, parse_division(card["options"].get("division", "1/16")))
-    return index, human, rolls, names, train
-
-
-def show_originality(model: Model, song: Song) -> None:
-    """The roll with each bar coloured by what stands in the training songs, and a bar's source beside it."""
-    from deepmusician.judging import as_seen
-    from deepmusician.originality import verdict
-
-    index, human, rolls, names, train = _index(str(model.path), model.version)
-    roll = as_seen(song, model.card)
-    shared = index.search(roll)
-    much, said = verdict(shared, human)
-    (st.warning if much else st.markdown)(said)
-    starts = np.append(song.bar_starts(), song.beats)
-    frames = np.rint(starts * float(roll.frames_per_beat)).astype(int)
-    bars = [shared.bar(a, b, human.mark) for a, b in pairwise(frames)]
-    player(
-        song, "piece", "judge.original", bar_shade=np.array([bar.shade for bar in bars]),
-        shade_label="stands in the training songs",
-    )  # fmt: skip
-    known = [i for i, bar in enumerate(bars) if bar.passage is not None]
-    if not known:
-        st.caption("No bar holds a passage of the training songs.")
+def _histogram(name: str, row: dict[str, Any]) -> None:
+    """The shares of the classes, composed and human side by side."""
+    if not (row["composed"] and row["human"]):
         return
-    first = max(known, key=lambda i: bars[i].shade)
-    chosen = st.selectbox(
-        "Hear a bar beside the training song it stands in", known, known.index(first),
-        format_func=lambda i: f"bar {i + 1}: {bars[i].chords} chords of {names[train[bars[i].passage.song]]}",
+    st.markdown(f"**{FEATURES[name].title}**")
+    st.bar_chart(
+        {"class": FEATURES[name].classes, "composed": row["composed"], "human": row["human"]},
+        x="class", y=["composed", "human"], x_label="share", y_label="", stack=False, sort=False, horizontal=True,
+        height=320,
     )  # fmt: skip
-    _beside(shared, bars[chosen].passage, index, roll, rolls, train, names)
-
-
-def _beside(
-    shared: Shared, passage: Any, index: Index, roll: Any, rolls: Rolls, train: np.ndarray, names: tuple[str, ...]
-) -> None:
-    from deepmusician.judging import passage_song
-    from deepmusician.roll import roll_from_frames
-
-    source = roll_from_frames(rolls.frames(train[passage.song]), roll.division)
-    left, right = st.columns(2)
-    with left:
-        st.markdown("**In the piece**")
-        player(passage_song(roll, shared.chords, passage.begin, passage.end), "piece", "judge.mine", listen=False)
-    with right:
-        moved = f", {abs(passage.semitones)} semitones {'higher' if passage.semitones > 0 else 'lower'}"
-        st.markdown(f"**In {names[train[passage.song]]}**{moved if passage.semitones else ''}")
-        chords = index.songs[passage.song]
-        song = passage_song(source, chords, passage.song_begin, passage.song_end)
-        player(song, "training song", "judge.theirs", listen=False)
-
-
-@st.cache_data(max_entries=20, show_spinner=False, hash_funcs={Song: cached.fingerprint})
-def _surprise(path: str, version: float, song: Song) -> Surprise:
-    from deepmusician.surprise import surprise
-
-    return surprise(path, song)
-
-
-def show_surprise(model: Model, song: Song) -> None:
-    """The roll with each note coloured by how unlikely it was, and the nats of each bar as a line."""
-    found = _surprise(str(model.path), model.version, song)
-    st.markdown(
-        f"**{found.nats:.2f} nats a frame** over the whole piece. The stronger a note's colour, the less "
-        f"{model.title} expected {'its loudness' if found.velocities else 'it'}."
-    )
-    player(
-        song, "piece", "judge.surprise", note_shade=1 - found.probability, shade_label="the model did not expect this",
-        listen=False,
-    )  # fmt: skip
-    st.line_chart(
-        {"bar": np.arange(1, len(found.bars) + 1), "nats a frame": found.bars}, x="bar", y="nats a frame", height=200
-    )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import streamlit as st
@@ -61,13 +61,15 @@ def player(
     key: str,
     listen: bool = True,
     *,
-    select: bool = False,
+    select: bool | Literal["bar"] = False,
     note_shade: np.ndarray | None = None,
     bar_shade: np.ndarray | None = None,
     shade_label: str = "",
     ghost: Song | None = None,
 ) -> Region | None:
     """Show the roll, the sound and the downloads of a piece; returns the region selected, where `select` asks for it.
+
+    With `select="bar"` a click selects the bar it falls in, too.
 
     `name` is what downloads are called; `key` tells this player from others on the page. Where `listen` is false the
     sound waits for a click, so that looking through a library costs no rendering. `note_shade` float [notes of the
@@ -100,7 +102,7 @@ def play(song: Song) -> None:
 
 
 def _show(
-    pieces: list[dict], songs: list[Song], key: str, listen: bool, select: bool = False, shade_label: str = ""
+    pieces: list[dict], songs: list[Song], key: str, listen: bool, select: bool | str = False, shade_label: str = ""
 ) -> Region | None:
     problem = cached.sound_problem()
     data = {

@@ -172,6 +172,10 @@ class Player {
   }
 
   clicked(i, beat) {
+    if (this.data.select === "bar") {
+      const { piece } = this.parts[i], bar = piece.barAt(beat);
+      this.send("region", { of: piece.of, start: piece.bars[bar], end: piece.bars[bar + 1] });
+    }
     if (i !== this.active) this.turn(i);
     this.seek(beat);
   }
