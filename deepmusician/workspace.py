@@ -24,6 +24,7 @@ SERVER_VARIABLE = "DEEPMUSICIAN_SERVER"  # in a process at work for one of sever
 CODE_VARIABLE = "DEEPMUSICIAN_CLASS_CODE"  # what a class is told; no business of such a process
 RENAMED = ".renamed.json"  # beside the runs: what each former name is called now
 PEOPLE, SHARED = "people", "shared"
+_ALONE = "."  # in the place of a person's id
 _TOKEN = re.compile(r"[0-9a-f]{16,64}")
 
 _whose: Callable[[], Path] | None = None
@@ -90,17 +91,16 @@ def own_environment() -> dict[str, str]:
 def share(token: str) -> None:
     """Let whoever knows `token`, which cannot be guessed, reach what it names in this workspace: see `visiting`."""
     _check(token)
-    if not alone():
-        (_made(home() / SHARED) / token).write_text(workspace().name, "utf-8")
+    (_made(home() / SHARED) / token).write_text(_owner(), "utf-8")
 
 
 def unshare(token: str) -> None:
     """Undo `share`. Raises LibraryError where it is another person's."""
     _check(token)
     file = home() / SHARED / token
-    if alone() or not file.exists():
+    if not file.exists():
         return
-    if file.read_text("utf-8") != workspace().name:
+    if file.read_text("utf-8") != _owner():
         raise LibraryError("only who opened this to others can close it")
     file.unlink()
 
@@ -116,7 +116,8 @@ def visiting(token: str) -> Iterator[None]:
         return
     _check(token)
     try:
-        owner = person_folder((home() / SHARED / token).read_text("utf-8"))
+        named = (home() / SHARED / token).read_text("utf-8")
+        owner = home() if named == _ALONE else person_folder(named)
     except OSError:
         raise LibraryError("this link leads nowhere; ask who sent it to you for another one") from None
     with acting_in(owner):
@@ -131,6 +132,11 @@ def acting_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         _visited.reset(before)
+
+
+def _owner() -> str:
+    """Who shares: what one who was alone opened is reached, too, when a class is let in later."""
+    return _ALONE if alone() else workspace().name
 
 
 def _check(token: str) -> None:

@@ -280,6 +280,15 @@ def test_what_was_opened_is_reached_by_its_token_alone(several):
         pass
 
 
+def test_what_one_who_was_alone_opened_is_reached_when_a_class_comes_in(home, monkeypatch):
+    workspace.share("0123456789abcdef")
+    monkeypatch.setenv(workspace.DOOR_VARIABLE, people.CLASS)
+    with workspace.visiting("0123456789abcdef"):
+        assert workspace.workspace() == home
+    with pytest.raises(LibraryError, match="sign in first"):
+        workspace.workspace()
+
+
 def test_an_opened_listening_test_is_found_by_its_address_until_it_is_deleted(several):
     test = listening_store.ListeningTest("0123456789abcdef", "blind", listening_store.HUMAN, {}, 1.0)
     several.id = "a" * 32

@@ -185,17 +185,17 @@ def tell_address(test: ListeningTest) -> None:
                 "The studio answers this computer only. To let phones and computers on the same network in, stop it "
                 "and start it with:"
             )
-            st.code("streamlit run app.py --server.address 0.0.0.0", language=None)
+            st.code("deepmusician serve --class --address 0.0.0.0", language=None)
             st.markdown("The test is then found at:")
             st.code(f"http://{own_address()}:{port}/{path}", language=None)
             st.markdown(
-                "Whoever can open that address can use the whole studio, so open it among friends only, and "
-                "close it again."
+                "Friends come in with the code it prints, a name and a word of their own, and see nothing of yours "
+                "but the test. A test that you made alone stays yours: look at its votes when you are alone again."
             )
         return
     st.markdown("Send this address to friends on the same network:")
     st.code(f"http://{own_address()}:{port}/{path}", language=None)
-    st.caption("Whoever can open it can use the whole studio: close it to the network when the votes are in.")
+    st.caption("They sign in as you did, and see nothing of yours but the test.")
 
 
 def own_address() -> str:
