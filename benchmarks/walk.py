@@ -1,6 +1,6 @@
 """Every recipe by every way in: a corpus, a folder and an upload; from the command line and from the Train page.
 
-    python benchmarks/walk.py [--recipes NAME …] [--doors cli page] [--music FOLDER]
+    python benchmarks/walk.py [--recipes NAME …] [--sources corpus folder upload] [--doors cli page]
 
 Each pair is trained for two epochs in the second of which it is resumed, evaluated, loaded again and made to compose
 (the expression recipe: to humanise), all in a workspace that is thrown away. Networks are as small as their parts
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deepmusician import checkpoint
+from deepmusician import checkpoint, milestones, runner
 from deepmusician.cli import main as command
 from deepmusician.errors import DeepMusicianError
 from deepmusician.library import SAVED, read_uploads, save_data_set
@@ -30,6 +30,7 @@ from deepmusician.runs import Run, list_runs, open_run, start_run
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = "haydn-quartets"
+KINDS = ("corpus", "folder", "upload")
 SMALL = {
     "n_epochs": 1, "seq_len": 16, "hidden_size": 16, "num_layers": 1, "decoder_n_layers": 1, "classifier_size": 16,
     "attention_heads": 2, "memory": 16, "batch_size": 32, "division": "1/4", "threads": 1,
@@ -41,11 +42,14 @@ def main() -> None:
     """Walk and tell."""
     args = arguments()
     failed = 0
+    runner.SAMPLE_FRAMES = milestones.CALIBRATION_FRAMES = 16  # of trainings in this process, those of the command line
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DEEPMUSICIAN_HOME"] = f"{folder}/home"
         music = args.music or tunes(Path(folder) / "tunes")
         for recipe in args.recipes or [recipe.name for recipe in list_recipes()]:
             for kind, source in sources(music):
+                if kind not in args.sources:
+                    continue
                 for door in args.doors:
                     began = time.monotonic()
                     said = outcome(DOORS[door], recipe, source, Path(folder))
@@ -59,6 +63,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="*", help="all of them where none is named")
     parser.add_argument("--doors", nargs="*", default=["cli", "page"], choices=["cli", "page"])
+    parser.add_argument("--sources", nargs="*", default=KINDS, choices=KINDS)
     parser.add_argument("--music", type=Path, help="a folder of MIDI files, instead of a few made tunes")
     return parser.parse_args()
 
