@@ -81,7 +81,7 @@ def test_every_option_that_shapes_the_network_is_compared(parent, tiny, name):
         "clock": True, "skip": True,
     }  # fmt: skip
     changes = {name: values.get(name, 48)}
-    if isinstance(getattr(tiny, name), int) and name in ("num_layers", "decoder_n_layers"):
+    if isinstance(getattr(tiny, name), int) and name in ("num_layers", "decoder_n_layers", "members"):
         changes = {name: 2}
     if name == "planes":
         changes["skip"] = True

@@ -102,7 +102,12 @@ def train_tiny(page):
 
 
 def compose(page):
-    page.get_by_role("button", name="Compose with it").click()
+    button, there = page.get_by_role("button", name="Compose with it"), page.get_by_role("heading", name="Compose")
+    button.click()
+    try:
+        there.first.wait_for(timeout=15_000)
+    except playwright.TimeoutError:  # the page was drawn anew under the click, as a training's end does once
+        button.click()
     heading(page, "Compose")
     page.get_by_role("button", name="Compose", exact=True).click()
     page.get_by_role("img", name="Piano roll of run-my-tunes-1-0").first.wait_for(timeout=60_000)
