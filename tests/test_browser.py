@@ -102,11 +102,7 @@ def train_tiny(page):
 
 
 def compose(page):
-    button = page.get_by_role("button", name="Compose with it")
-    button.click()
-    page.wait_for_timeout(8_000)
-    if button.is_visible():  # the page was drawn anew under the click, as a training's end does once
-        button.click()
+    page.get_by_role("button", name="Compose with it").click()
     heading(page, "Compose")
     page.get_by_role("button", name="Compose", exact=True).click()
     page.get_by_role("img", name="Piano roll of run-my-tunes-1-0").first.wait_for(timeout=60_000)

@@ -72,11 +72,21 @@ def _show_chosen() -> None:
 def watch(run: Run) -> None:
     """Show a run, again and again while it or another of its lab is at work; the page is run anew when one begins or
     ends."""
+    with sentences():
+        _do_asked(run)
     doing = _doing(run)
-    st.fragment(_view, run_every=EVERY_SECONDS if any(live for live, _ in doing) else None)(run, doing)
+    every = EVERY_SECONDS if any(live for live, _ in doing) else None
+    st.fragment(_view, run_every=every)(run, doing)
+    _actions(run, run.status())  # in no fragment: a click there is lost where a run of the whole page replaces it
+    st.fragment(_hear, run_every=every)(run)
     with sentences():
         listen(run)
         _baselines(run)
+
+
+def _hear(run: Run) -> None:
+    with sentences():
+        hear(run, "train")
 
 
 def _doing(run: Run) -> list[tuple[bool, bool]]:
@@ -87,7 +97,6 @@ def _doing(run: Run) -> list[tuple[bool, bool]]:
 
 def _view(run: Run, was_doing: list[tuple[bool, bool]]) -> None:
     with sentences():
-        _do_asked(run)
         status = run.status()
         if _doing(run) != was_doing:
             st.rerun()  # the whole page: buttons change, there is more to hear, or asking again stops
@@ -101,8 +110,6 @@ def _view(run: Run, was_doing: list[tuple[bool, bool]]) -> None:
         _curves(run, status.live)
         _judged(run, status)
         show_lab(run)
-        _actions(run, status)
-        hear(run, "train")
 
 
 def _headline(run: Run, status: Status) -> None:
