@@ -8,8 +8,16 @@ too. Knows nothing of what is in them.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_ASIDE = re.compile(r"\.(.+)\.\d+\.old\.tmp")
+SETTLED = 10.0  # seconds after which a folder set aside is a dead process's: a living one takes milliseconds
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -36,10 +44,21 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+def is_held(file: Path) -> bool:
+    """Whether a living process holds the lock `file`."""
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 class AtomicFolder:
     """A folder that appears whole or not at all: filled beside its place, flushed to disk, renamed.
 
-    What stood in its place before is set aside first and goes last.
+    What stood in its place before is set aside first and goes last; `put_back` mends what a kill in between leaves.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,3 +98,17 @@ class AtomicFolder:
                 self.old.rename(self.folder)
             raise
         shutil.rmtree(self.old, ignore_errors=True)
+
+
+def put_back(parent: Path) -> None:
+    """Mend what processes left in `parent` that were killed while they replaced a folder: what they had set aside gets
+    its name back where the new form never came, and goes where it did."""
+    for old in parent.glob(".*.old.tmp"):
+        aside = _ASIDE.fullmatch(old.name)
+        with suppress(FileNotFoundError):  # another process was quicker
+            if not aside or time.time() - old.stat().st_ctime < SETTLED:
+                continue
+            if (parent / aside[1]).exists():
+                shutil.rmtree(old)
+            else:
+                old.rename(parent / aside[1])

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from deepmusician.atomic import replace_file
+from deepmusician.atomic import is_held, replace_file
 from deepmusician.branching import check_start
 from deepmusician.checkpoint import WHICH
 from deepmusician.errors import OptionError, RunError
@@ -126,15 +126,7 @@ class Run:
 
     def is_locked(self) -> bool:
         """Whether a living process holds this run."""
-        if not self.path.is_dir():
-            return False
-        lock = self.lock()
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        lock.release()
-        return False
+        return self.path.is_dir() and is_held(self.path / "lock")
 
     def lock(self) -> FileLock:
         """The lock its process holds as long as it lives."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
 
-from deepmusician.atomic import replace_file
+from deepmusician.atomic import put_back, replace_file
 from deepmusician.corpora import CORPORA, load_corpus_entries
 from deepmusician.decisions import Choice, Decisions, treated
 from deepmusician.errors import LibraryError
@@ -139,6 +139,7 @@ def restore_data_set(name: str) -> str:
 def _home() -> Path:
     home = workspace() / "library"
     home.mkdir(exist_ok=True)
+    put_back(home)
     return home
 
 

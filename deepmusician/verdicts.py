@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from deepmusician import __version__, checkpoint
-from deepmusician.atomic import replace_file
+from deepmusician.atomic import is_held, replace_file
 from deepmusician.errors import CheckpointError
 from deepmusician.library import SAVED, split_paths
 from deepmusician.workspace import cache_dir, own_environment, workspace
@@ -146,7 +146,7 @@ def under_way(source: str | Path, size: str) -> Work | None:
         young = time.time() - file.stat().st_mtime < GRACE
     except (FileNotFoundError, ValueError):
         word, young = {"what": "Starting", "share": 0.0}, False
-    if _locked(where) or (young and word["what"] == "Starting"):
+    if is_held(where.with_suffix(".lock")) or (young and word["what"] == "Starting"):
         return Work(**word)
     return None
 
@@ -162,12 +162,3 @@ def problem(source: str | Path, size: str) -> str | None:
         return None
     return lines[-1].removeprefix("deepmusician: ") if lines else "its process ended without a word; try again"
 
-
-def _locked(where: Path) -> bool:
-    lock = FileLock(where.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False

@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from deepmusician.atomic import AtomicFolder, replace_file
+from deepmusician import atomic
+from deepmusician.atomic import AtomicFolder, is_held, put_back, replace_file
 from deepmusician.errors import CheckpointError
 from deepmusician.runner import saved, train_run
 from deepmusician.runs import Run
@@ -96,6 +97,42 @@ def test_where_every_checkpoint_is_damaged_it_says_so(small_run):
     with pytest.raises(CheckpointError, match=r"cannot be resumed: trainer.safetensors is not what was saved"):
         train_run(run, resume=True)
     assert run.status().state == "failed"
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_killed_between_its_renames_a_folder_has_its_old_or_its_new_form(tmp_path, monkeypatch, renames):
+    folder, done = tmp_path / "songs", []
+    with AtomicFolder(folder) as draft:
+        (draft / "notes").write_text("old")
+    rename = atomic.Path.rename
+
+    class Killed(BaseException):
+        pass
+
+    def killed_after(path, target):
+        rename(path, target)
+        done.append(path)
+        if len(done) == renames:
+            raise Killed
+
+    with monkeypatch.context() as m:
+        m.setattr(atomic.Path, "rename", killed_after)
+        with pytest.raises(Killed), AtomicFolder(folder) as draft:
+            (draft / "notes").write_text("new")
+    put_back(tmp_path)
+    assert folder.exists() == (renames == 2)  # what was set aside a moment ago may be a living process's
+    monkeypatch.setattr(atomic, "SETTLED", -1.0)
+    put_back(tmp_path)
+    assert (folder / "notes").read_text() == ["old", "new"][renames - 1]
+    assert [p.name for p in tmp_path.iterdir()] == ["songs"]
+
+
+def test_a_lock_is_held_as_long_as_its_holder_lives(tmp_path):
+    lock = atomic.FileLock(tmp_path / "lock")
+    assert not is_held(tmp_path / "lock")
+    with lock:
+        assert is_held(tmp_path / "lock")
+    assert not is_held(tmp_path / "lock")
 
 
 def test_the_log_of_epochs_is_cut_back_to_the_checkpoint(small_run):
