@@ -105,3 +105,12 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_run(home: Path, trained_once: Path) -> Path:
     """A copy of that run, called small, in this test's workspace."""
     return Path(shutil.copytree(trained_once, home / "runs" / "small", symlinks=True))
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured before a training, and composed during and after it, is short."""
+    monkeypatch.setattr("deepmusician.estimate.TRIAL_SECONDS", 0.05)
+    monkeypatch.setattr("deepmusician.estimate.SCORED", (128, 256))
+    monkeypatch.setattr("deepmusician.runner.SAMPLE_FRAMES", 16)
+    monkeypatch.setattr("deepmusician.milestones.CALIBRATION_FRAMES", 8)

@@ -16,15 +16,11 @@ from deepmusician.options import TrainOptions
 from deepmusician.runner import train_run
 from deepmusician.runs import new_run
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = pytest.mark.usefixtures("home", "short")
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch):
-    monkeypatch.setattr(estimate, "TRIAL_SECONDS", 0.05)
-    monkeypatch.setattr(estimate, "SCORED", (128, 256))
-    monkeypatch.setattr("deepmusician.runner.SAMPLE_FRAMES", 16)
-    monkeypatch.setattr("deepmusician.milestones.CALIBRATION_FRAMES", 8)
+def few_frames(monkeypatch):
     monkeypatch.setattr(estimate, "COMPOSED", 4)
 
 

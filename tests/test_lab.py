@@ -6,22 +6,14 @@ import pytest
 from test_estimate import pace, words
 from test_runs import wait_for
 
-from deepmusician import cli, estimate, lab
+from deepmusician import cli, lab
 from deepmusician.budget import Contract, read_contract, write_contract
 from deepmusician.errors import RunError
 from deepmusician.estimate import keep
 from deepmusician.runner import train_run
 from deepmusician.runs import open_run
 
-pytestmark = pytest.mark.usefixtures("home")
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    monkeypatch.setattr(estimate, "TRIAL_SECONDS", 0.05)
-    monkeypatch.setattr(estimate, "SCORED", (128, 256))
-    monkeypatch.setattr("deepmusician.runner.SAMPLE_FRAMES", 16)
-    monkeypatch.setattr("deepmusician.milestones.CALIBRATION_FRAMES", 8)
+pytestmark = pytest.mark.usefixtures("home", "short")
 
 
 def test_a_lab_is_a_run_for_each_loss_alike_in_all_else(tiny):
