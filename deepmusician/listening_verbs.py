@@ -58,12 +58,12 @@ def new_test(args: argparse.Namespace) -> int:
 
 def list_tests(args: argparse.Namespace) -> int:
     """List the tests with how many listeners count."""
-    from deepmusician import listening, listening_store
+    from deepmusician import listening_results, listening_store
 
     engine = listening_store.open_store()
     tests = listening_store.list_tests(engine)
     for test in tests:
-        counted = len(listening.results(engine, test).counted)
+        counted = len(listening_results.results(engine, test).counted)
         day = time.strftime("%Y-%m-%d", time.localtime(test.created))
         print(f"{test.id}  {day}  {test.kind:10} {counted:4d} listeners  {test.title}")
     if not tests:
@@ -73,10 +73,10 @@ def list_tests(args: argparse.Namespace) -> int:
 
 def results(args: argparse.Namespace) -> int:
     """Tell what a test found."""
-    from deepmusician import listening, listening_store, listening_words
+    from deepmusician import listening_results, listening_store, listening_words
 
     engine = listening_store.open_store()
-    found = listening.results(engine, listening_store.find_test(engine, args.test))
+    found = listening_results.results(engine, listening_store.find_test(engine, args.test))
     if args.json:
         print(json.dumps(listening_words.to_dict(found), indent=2))
         return 0
@@ -88,14 +88,14 @@ def results(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """Write CSV."""
-    from deepmusician import listening, listening_store
+    from deepmusician import listening_results, listening_store
 
     engine = listening_store.open_store()
     test = listening_store.find_test(engine, args.test)
     output = Path(args.output or f"votes-{test.id}.csv")
     if not output.parent.is_dir():
         raise OptionError(f"the folder {output.parent} does not exist; make it first")
-    text = listening.export_csv(engine, test)
+    text = listening_results.export_csv(engine, test)
     output.write_text(text, "utf-8", newline="")
     print(f"{output}: {text.count(chr(10)) - 1} votes")
     return 0

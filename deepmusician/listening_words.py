@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from deepmusician import listening_stats as stats
-from deepmusician.listening import HUMAN, Results
+from deepmusician.listening_results import Results
 from deepmusician.listening_stats import DIFFERENT, EQUIVALENT, Interval, Share
+from deepmusician.listening_store import HUMAN
 
 
 def said(share: Share) -> str:

@@ -11,6 +11,7 @@ import pytest
 from conftest import scale_song
 
 from deepmusician import cli, listening, listening_clips, listening_words
+from deepmusician import listening_results as counting
 from deepmusician import listening_store as store
 from deepmusician.checkpoint import read_card
 from deepmusician.errors import ListeningError, OptionError
@@ -243,7 +244,7 @@ def counted(answers, trials=None):
     """The tally of a listener who gave these answers in turn."""
     trials = trials or trials_for()
     votes = [Vote("me", t.id, a, 0.0, 0.0) for t, a in zip(trials, answers, strict=False)]
-    return listening.tally(Listener("me", "t"), trials, votes)
+    return counting.tally(Listener("me", "t"), trials, votes)
 
 
 def test_a_tally_by_hand():
@@ -269,7 +270,7 @@ def test_who_fails_a_catch_trial_or_does_not_finish_is_left_out_and_counted(engi
         me = store.add_listener(engine, "t").id
         for trial, answer in zip(sorted(trials_for(), key=lambda t: t.id), answers, strict=False):
             assert listening.vote(engine, test, me, trial.id, answer)
-    results = listening.results(engine, test)
+    results = counting.results(engine, test)
     assert (len(results.counted), results.left_out, results.unfinished) == (1, 1, 1)
     assert results.share == Share(8, 8)
     said = listening_words.headline(results)
@@ -282,7 +283,7 @@ def test_who_fails_a_catch_trial_or_does_not_finish_is_left_out_and_counted(engi
 def results_of(*tallies, kind=HUMAN, **about):
     test = ListeningTest("t", "T", kind, {"clips": 12, "bound": 0.1, "titles": ["one", "two"], **about})
     full = {"finished": True, "passed": True}
-    return listening.Results(test, tuple(listening.Tally(Listener("me", "t"), **full, **t) for t in tallies))
+    return counting.Results(test, tuple(counting.Tally(Listener("me", "t"), **full, **t) for t in tallies))
 
 
 def test_an_open_result_says_how_many_more_votes_it_takes():
@@ -322,7 +323,7 @@ def test_no_votes_claim_nothing_and_everything_is_json():
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "  =cmd|' /C calc'!A0"])
 def test_a_cell_that_a_spreadsheet_would_run_is_made_harmless(cell):
-    assert listening.harmless(cell) == f"'{cell}"
+    assert counting.harmless(cell) == f"'{cell}"
 
 
 def test_the_votes_come_as_a_table(engine):
@@ -330,7 +331,7 @@ def test_the_votes_come_as_a_table(engine):
     store.add_test(engine, test, trials_for(4))
     me = store.add_listener(engine, "t", '=cmd("x"),"y"')
     listening.vote(engine, test, me.id, "0", HUMAN, 4.25)
-    (row,) = csv.DictReader(io.StringIO(listening.export_csv(engine, test), newline=""))
+    (row,) = csv.DictReader(io.StringIO(counting.export_csv(engine, test), newline=""))
     assert row["name"] == '\'=cmd("x"),"y"'
     assert row["title"] == "'=HYPERLINK(1)"
     assert (row["kind"], row["truth"], row["answer"], row["seconds"], row["counts"]) == (

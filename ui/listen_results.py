@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from deepmusician import listening, listening_words
-from deepmusician.listening import HUMAN, ListeningTest, Results
+from deepmusician import listening_results, listening_words
+from deepmusician.listening_results import Results
 from deepmusician.listening_stats import DIFFERENT, EQUIVALENT
+from deepmusician.listening_store import HUMAN, ListeningTest
 from ui import figures
 from ui.page import plain
 
@@ -20,7 +21,7 @@ ICONS = {EQUIVALENT: ":material/balance:", DIFFERENT: ":material/call_split:"}
 
 def show_results(engine: Engine, test: ListeningTest) -> None:
     """Everything the votes of a test say."""
-    results = listening.results(engine, test)
+    results = listening_results.results(engine, test)
     st.markdown(f"**{plain(listening_words.headline(results))}**")
     icon = ICONS.get(results.verdict.name if results.counted else "", ":material/hourglass_top:")
     st.info(plain(listening_words.verdict(results)), icon=icon)
@@ -32,7 +33,7 @@ def show_results(engine: Engine, test: ListeningTest) -> None:
         _by_listener(results)
     st.caption(listening_words.LIMITS)
     st.download_button(
-        "Votes as CSV", lambda: listening.export_csv(engine, test).encode(), f"votes-{test.id}.csv", "text/csv",
+        "Votes as CSV", lambda: listening_results.export_csv(engine, test).encode(), f"votes-{test.id}.csv", "text/csv",
         on_click="ignore", icon=":material/download:", key=f"listen.csv.{test.id}",
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from deepmusician import listening
+from deepmusician import listening, listening_results
 from deepmusician import listening_store as store
 from deepmusician.listening import CATCH, FIRST, HUMAN, MACHINE, PREFERENCE, SECOND, ListeningTest, Trial
 from ui import audio, keys
@@ -114,7 +114,7 @@ def _vote(engine: Engine, test: ListeningTest, listener: str, trial: str, answer
 
 def _truth(test: ListeningTest, listener: store.Listener, order: list[Trial], answers: dict[str, str]) -> None:
     votes = [store.Vote(listener.id, trial, answer, 0.0, 0.0) for trial, answer in answers.items()]
-    mine = listening.tally(listener, order, votes)
+    mine = listening_results.tally(listener, order, votes)
     you = f", {plain(listener.name)}" if listener.name else ""
     st.success(f"Thank you{you}! All answers are in.", icon=":material/check:")
     if not mine.passed:
