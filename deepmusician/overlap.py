@@ -100,4 +100,4 @@ def _likeness(p: np.ndarray, q: np.ndarray) -> tuple[float, float]:
     """Overlap area and KL divergence of `q` seen from `p`, Σ p log(p / q), both densities at the same points."""
     from scipy.stats import entropy
 
-    return float(np.minimum(p, q).sum()), float(entropy(p + _TINY, q + _TINY))
+    return float(np.minimum(p, q).sum()), max(0.0, float(entropy(p + _TINY, q + _TINY)))

@@ -47,6 +47,10 @@ def test_a_feature_that_never_differs_overlaps_whole():
     assert (found.area, found.variety) == (pytest.approx(1), 1) and found.kl == pytest.approx(0)
 
 
+def test_no_divergence_is_below_zero_by_rounding():
+    assert f"{compare(np.zeros((9, 1)), np.zeros((9, 1))).kl:.2f}" == "0.00"
+
+
 def test_a_set_of_little_variety_is_seen_by_its_own_distances():
     found = compare(normal(0, spread=0.1), normal(0))
     assert found.variety < 0.2 and found.own_area < found.area

@@ -12,6 +12,7 @@ from deepmusician.capsule import export_run
 from deepmusician.checkpoint import amend_card
 from deepmusician.keeping import delete, list_deleted, rename
 from deepmusician.runs import Run, Status, open_run
+from ui import live
 from ui.router import COMPOSE, RUNS, TRAIN
 
 
@@ -79,6 +80,13 @@ def test_a_former_name_leads_to_its_run_on_train_and_to_its_model_in_compose(run
     assert "#### better" in texts(app.markdown) and "called small" not in texts(app.warning)
     app = open_page(COMPOSE, model="run-small")
     assert by_label(app.selectbox, "Model").value == "run-better" and not app.warning
+
+
+def test_the_buttons_of_a_live_run_are_drawn_anew_when_its_first_model_is_there(run, monkeypatch):
+    monkeypatch.setattr(Run, "model", lambda self: None)
+    before = live._doing(run)
+    monkeypatch.undo()
+    assert live._doing(run) != before
 
 
 def test_a_run_that_is_gone_is_told_of(run):

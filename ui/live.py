@@ -75,7 +75,7 @@ def watch(run: Run) -> None:
     with sentences():
         _do_asked(run)
     doing = _doing(run)
-    every = EVERY_SECONDS if any(live for live, _ in doing) else None
+    every = EVERY_SECONDS if any(live for live, *_ in doing) else None
     st.fragment(_view, run_every=every)(run, doing)
     _actions(run, run.status())  # in no fragment: a click there is lost where a run of the whole page replaces it
     st.fragment(_hear, run_every=every)(run)
@@ -89,13 +89,14 @@ def _hear(run: Run) -> None:
         hear(run, "train")
 
 
-def _doing(run: Run) -> list[tuple[bool, bool]]:
-    """Of the run, or of each of its lab, whether it is at work and whether there is something to hear of it."""
+def _doing(run: Run) -> list[tuple[bool, bool, bool]]:
+    """Of the run, or of each of its lab: is it at work, is there something to hear of it, has it a model?"""
     lab = lab_of(run)
-    return [(r.status().live, bool(r.samples())) for r in (lab.runs().values() if lab else (run,))]
+    runs = lab.runs().values() if lab else (run,)
+    return [(r.status().live, bool(r.samples()), r.model() is not None) for r in runs]
 
 
-def _view(run: Run, was_doing: list[tuple[bool, bool]]) -> None:
+def _view(run: Run, was_doing: list[tuple[bool, bool, bool]]) -> None:
     with sentences():
         status = run.status()
         if _doing(run) != was_doing:
