@@ -48,7 +48,7 @@ def test_a_feature_that_never_differs_overlaps_whole():
 
 
 def test_no_divergence_is_below_zero_by_rounding():
-    assert f"{compare(np.zeros((9, 1)), np.zeros((9, 1))).kl:.2f}" == "0.00"
+    assert f"{compare(np.zeros((3, 1)), np.zeros((29, 1))).kl:.2f}" == "0.00"
 
 
 def test_a_set_of_little_variety_is_seen_by_its_own_distances():
