@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import lessons, router
+from ui import lessons, model_lessons, router
 from ui.next_step import next_step
 from ui.page import opening
 
@@ -10,8 +10,8 @@ LESSONS = {
     "Piano roll": ("What a network reads", lessons.piano_roll),
     "Silence": ("Silence is nearly always right", lessons.silence),
     "Focal loss": ("How the notes come back", lessons.focal_loss),
-    "Teacher forcing": ("Learning with a teacher, playing alone", lessons.teacher_forcing),
-    "Temperature": ("Safer or bolder", lessons.temperature),
+    "Teacher forcing": ("Learning with a teacher, playing alone", model_lessons.teacher_forcing),
+    "Temperature": ("Safer or bolder", model_lessons.temperature),
 }
 NAMES = list(LESSONS)
 
