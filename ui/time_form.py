@@ -18,8 +18,8 @@ from ui.words import duration
 
 
 @st.cache_resource
-def _measuring() -> dict[str, subprocess.Popen[str]]:
-    """What is being measured on this server, so that a reload finds it again."""
+def _measuring() -> dict[str, subprocess.Popen[str] | str]:
+    """What is being measured on this server, so that a reload finds it again, or why it could not be."""
     return {}
 
 
@@ -29,30 +29,40 @@ def time_box(options: TrainOptions, minutes: float | None) -> None:
     asked = mine + repr((sorted(to_dict(options).items()), minutes))
     for other in [key for key in _measuring() if key != asked and key.startswith(mine)]:
         _give_up(other)  # what was asked for then is asked no more
-    st.fragment(_view, run_every=1.0 if asked in _measuring() else None)(options, minutes, asked)
+    at_work = isinstance(_measuring().get(asked), subprocess.Popen)
+    st.fragment(_view, run_every=1.0 if at_work else None)(options, minutes, asked)
 
 
 def _view(options: TrainOptions, minutes: float | None, asked: str) -> None:
+    state = _measuring().get(asked)
+    ended = isinstance(state, subprocess.Popen) and state.poll() is not None
     said = _said(options, minutes)
-    process = _measuring().get(asked)
+    if ended:
+        if said:
+            _measuring().pop(asked, None)
+        else:
+            _measuring()[asked] = _reason(state)  # to be read until something is asked anew
+        st.rerun()  # stop asking again
     if said:
-        if _measuring().pop(asked, None):
-            st.rerun()  # stop asking again
         st.markdown(f":material/timer: {said}")
-    elif process is None:
-        if st.button("How long will it take?", icon=":material/timer:", help="A few real steps are taken to find out."):
-            _measuring()[asked] = start_measuring(options, minutes)
-            st.rerun()
-    elif process.poll() is None:
+    elif isinstance(state, subprocess.Popen):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(":material/hourglass_top: Taking a few steps to see how long they take …")
             if st.button("Never mind", type="tertiary"):
                 _give_up(asked)
                 st.rerun()
     else:
-        _measuring().pop(asked)
-        lines = (process.stderr.read() if process.stderr else "").strip().splitlines()
-        st.error(capital(lines[-1].removeprefix("deepmusician: ") if lines else "It could not be measured"))
+        if state:
+            st.error(state)
+        if st.button("How long will it take?", icon=":material/timer:", help="A few real steps are taken to find out."):
+            _measuring()[asked] = start_measuring(options, minutes)
+            st.rerun()
+
+
+def _reason(process: subprocess.Popen[str]) -> str:
+    """Why a measuring that ended measured nothing, in its own words."""
+    lines = (process.stderr.read() if process.stderr else "").strip().splitlines()
+    return capital(lines[-1].removeprefix("deepmusician: ") if lines else "It could not be measured")
 
 
 def _said(options: TrainOptions, minutes: float | None) -> str | None:
@@ -69,7 +79,7 @@ def _said(options: TrainOptions, minutes: float | None) -> str | None:
 
 def _give_up(asked: str) -> None:
     process = _measuring().pop(asked, None)
-    if process and process.poll() is None:
+    if isinstance(process, subprocess.Popen) and process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)  # it leads a session of its own
         process.wait()
 
