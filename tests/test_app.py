@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import io
 import json
+import shutil
 import sys
 import time
 import types
@@ -539,15 +540,24 @@ def test_there_is_always_something_to_learn_from():
     assert by_key(app.multiselect, "train.data").value == ["tunes"]
 
 
-@pytest.fixture
-def trained(home):
-    """A run that has trained two epochs on small tunes, in this process."""
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory):
+    """A workspace with a run that has trained two epochs on small tunes; not to be changed."""
     from deepmusician.runner import train_run
 
-    keep_tunes()
-    run = new_run(TrainOptions(path="tunes", n_epochs=2, **TINY), "small")
-    train_run(run)
-    return run
+    folder = tmp_path_factory.mktemp("trained") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPMUSICIAN_HOME", str(folder))
+        keep_tunes()
+        train_run(new_run(TrainOptions(path="tunes", n_epochs=2, **TINY), "small"))
+    return folder
+
+
+@pytest.fixture
+def trained(home, trained_home):
+    """A copy of that run in this test's workspace."""
+    shutil.copytree(trained_home, home, symlinks=True, dirs_exist_ok=True)
+    return open_run("small")
 
 
 def test_upload_train_and_compose_in_one_session():
@@ -620,17 +630,26 @@ def test_a_name_that_is_taken_is_a_sentence(trained):
 # ---- composing
 
 
-@pytest.fixture
-def two_styles(home):
-    """A run that has trained an epoch on two data sets, with attention, in this process."""
+@pytest.fixture(scope="session")
+def two_styles_home(tmp_path_factory):
+    """A workspace with a run that has trained an epoch on two data sets, with attention; not to be changed."""
     from deepmusician.runner import train_run
 
-    for name in ("airs", "reels"):
-        keep_tunes(name)
-    options = TrainOptions(path="library:airs|library:reels", n_epochs=1, attention="dot", **TINY)
-    run = new_run(options, "two")
-    train_run(run)
-    return run
+    folder = tmp_path_factory.mktemp("styles") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPMUSICIAN_HOME", str(folder))
+        for name in ("airs", "reels"):
+            keep_tunes(name)
+        options = TrainOptions(path="library:airs|library:reels", n_epochs=1, attention="dot", **TINY)
+        train_run(new_run(options, "two"))
+    return folder
+
+
+@pytest.fixture
+def two_styles(home, two_styles_home):
+    """A copy of that run in this test's workspace."""
+    shutil.copytree(two_styles_home, home, symlinks=True, dirs_exist_ok=True)
+    return open_run("two")
 
 
 def test_every_composing_option_has_a_control(two_styles):

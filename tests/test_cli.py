@@ -1,14 +1,19 @@
 """The command line: what it makes, and one clear line with exit code 2 for what cannot be done."""
 
+import contextlib
+import io
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import scale_song
 
 from deepmusician.cli import main
 from deepmusician.formats import read_song
+from deepmusician.midi import write_midi
 from deepmusician.render import sound_problem
 
 SMALL = ["--hidden-size", "24", "--classifier-size", "24", "-l", "1", "-d", "1", "-s", "8", "-b", "8"]
@@ -16,11 +21,26 @@ SMALL = ["--hidden-size", "24", "--classifier-size", "24", "-l", "1", "-d", "1",
 pytestmark = pytest.mark.usefixtures("home")
 
 
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory):
+    """A workspace with a run called `tunes`, trained for two epochs by the command line, and what that printed."""
+    place, said = tmp_path_factory.mktemp("by-command"), io.StringIO()
+    songs = place / "my-midi"
+    songs.mkdir()
+    for i, start in enumerate((48, 50, 52, 53, 55, 57)):
+        write_midi(scale_song(start), songs / f"tune-{i}.mid")
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setenv("DEEPMUSICIAN_HOME", str(place / "home"))
+        assert main(["train", "-p", str(songs), "-e", "2", "--run", "tunes", *SMALL]) == 0
+    return place / "home", said.getvalue()
+
+
 @pytest.fixture
-def trained(midi_folder, capsys):
-    """A run called `tunes`, trained for two epochs by the command line."""
-    assert main(["train", "-p", str(midi_folder), "-e", "2", "--run", "tunes", *SMALL]) == 0
-    return capsys.readouterr().out
+def trained(home, trained_home):
+    """A copy of it in this test's workspace; what training it printed."""
+    folder, said = trained_home
+    shutil.copytree(folder, home, symlinks=True, dirs_exist_ok=True)
+    return said
 
 
 def one_line(capsys, *argv) -> str:

@@ -1,6 +1,6 @@
 """The way through the studio: each page offers the step that follows it, and links lead to what was shown."""
 
-from test_app import by_key, open_page, own_workspace, texts, trained, warm_server, well  # noqa: F401  fixtures
+from test_app import by_key, open_page, own_workspace, texts, trained, trained_home, warm_server, well  # noqa: F401  fixtures
 
 from ui import next_step
 from ui.router import COMPOSE, HOME, HOW, LIBRARY, TRAIN
