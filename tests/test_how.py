@@ -12,6 +12,7 @@ from test_app import (  # noqa: F401  fixtures
     picture,
     texts,
     trained,
+    trained_home,
     warm_server,
     well,
 )
