@@ -67,7 +67,7 @@ def stop_advice(reports: Reports, n_epochs: int | None = None) -> Advice | None:
     small_steps = n_epochs is not None and last < 0.7 * n_epochs
     what = "more epochs would change little" if ended else "stop it, nothing is lost"
     text = f"No longer improving since epoch {since}: {what}, the best of its models (epoch {best}) is kept."
-    text += (" Steps grow smaller towards the end, which may still bring a little." if small_steps else "")
+    text += " Steps grow smaller towards the end, which may still bring a little." if small_steps else ""
     return Advice("stalled", since, text)
 
 

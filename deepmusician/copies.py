@@ -103,6 +103,14 @@ def find_copies(pieces: Sequence[Lines]) -> list[Group]:
     return sorted(groups, key=lambda group: (-len(group.copies), group.original))
 
 
+def kin(pieces: Sequence[Lines]) -> np.ndarray:
+    """A number for each piece int [N], the same for copies of one another."""
+    numbers = np.arange(len(pieces))
+    for group in find_copies(pieces):
+        numbers[list(group.members)] = group.original
+    return numbers
+
+
 def _alike(pieces: Sequence[Lines], sizes: np.ndarray) -> list[tuple[int, int]]:
     """Pairs of pieces that are copies of one another."""
     if len(pieces) < 2:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from deepmusician.copies import Group, Lines, find_copies, lines
+from deepmusician.copies import Group, Lines, find_copies, kin, lines
 from deepmusician.decisions import HELD_OUT, TRAINING, Choice, silent_beats, treated
 from deepmusician.glance import Glance, glance
 from deepmusician.notes import Song
@@ -155,7 +155,8 @@ def sides(reports: Sequence[Report], valid_fraction: float, seed: int) -> list[s
     """
     places = [i for i, r in enumerate(reports) if r.is_in]
     pins = np.array([reports[i].choice.side for i in places], "U8")
-    _, held = split_songs(len(places), valid_fraction, seed, sides=pins)
+    alike = kin([piece for i in places if (piece := reports[i].lines)])
+    _, held = split_songs(len(places), valid_fraction, seed, sides=pins, kin=alike)
     found = ["" if not r.is_in else TRAINING for r in reports]
     for i in held:
         found[places[i]] = HELD_OUT

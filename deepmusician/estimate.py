@@ -84,11 +84,11 @@ def measure(options: TrainOptions, data: Sources | None = None, began: float | N
     `began`, of time.monotonic(), is when the process started to work on it. What is measured is kept; see `known`.
     """
     from deepmusician.rolls import read_rolls
-    from deepmusician.windows import split_songs
+    from deepmusician.windows import split_rolls
 
     began = time.monotonic() - START if began is None else began
     _, rolls = read_rolls(options, data)
-    parts = split_songs(len(rolls), options.valid_fraction, options.seed, rolls.styles, rolls.sides)
+    parts = split_rolls(rolls, options.valid_fraction, options.seed)
     return keep(options, measure_rolls(options, rolls, parts, began))
 
 

@@ -33,9 +33,7 @@ def plot_frames(song: Song, roll: Roll, beats: float, ax: Axes, palette: Palette
     _cells(ax, roll.sounding[:frames], step, palette.marks[0])
     for note in notes:
         corner = note["onset"], note["pitch"] - 0.5
-        ax.add_patch(
-            Rectangle(corner, note["duration"], 1, fill=False, edgecolor=palette.ink, linewidth=1.3, zorder=4)
-        )
+        ax.add_patch(Rectangle(corner, note["duration"], 1, fill=False, edgecolor=palette.ink, linewidth=1.3, zorder=4))
     return _frame(ax, beats, low, high)
 
 
@@ -69,9 +67,7 @@ def plot_constant(share: float, p: float, ax: Axes, palette: Palette = LIGHT) ->
     return ax
 
 
-def plot_focal_at(
-    kind: str, alpha: float, gamma: float, p: float, ax: Axes, palette: Palette = LIGHT
-) -> Axes:
+def plot_focal_at(kind: str, alpha: float, gamma: float, p: float, ax: Axes, palette: Palette = LIGHT) -> Axes:
     """Draw the loss of a key as `plot_focal` does, with the probability `p` marked on each line."""
     plot_focal(alpha, gamma, ax, kind, palette)
     here = np.array([p])

@@ -47,7 +47,6 @@ Progress = Callable[[int, int], None]  # pieces done, pieces in all
 File = tuple[str, Callable[[], "bytes | Path"]]  # a label, and how to get at what is in it
 
 
-
 SAVED = "library:"  # before the name of a saved data set, where a folder may have the same
 
 # ---- reading

@@ -81,9 +81,7 @@ def enter(name: str, word: str, code: str, code_of_class: str) -> Person:
             return person
     if not hmac.compare_digest(_hash(word, bytes.fromhex(about["salt"])), about["hash"]):
         _count_wrong(person)
-        raise DoorError(
-            f"{shown} is taken, and opens with another word; type the one you chose, or take another name"
-        )
+        raise DoorError(f"{shown} is taken, and opens with another word; type the one you chose, or take another name")
     with _guard:
         _wrong.pop(person.id, None)
     return Person(person.id, about["name"])

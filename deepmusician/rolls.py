@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepmusician.copies import kin, lines
 from deepmusician.errors import LibraryError
 from deepmusician.library import DataSet, Progress, read_sources
 from deepmusician.notes import Song
@@ -41,7 +42,8 @@ class Rolls:
     """Songs end to end: `packed` sounding keys uint8 [F, 11], `lengths` int [S] frames a song.
 
     Where the planes are wanted, `onset` uint8 [F, 11] packed and `velocity` uint8 [F, 88]. `styles` int [S] is the
-    place of each song's style in `style_names`; `sides` [S] says which songs are pinned to a side of the split.
+    place of each song's style in `style_names`; `sides` [S] says which songs are pinned to a side of the split; songs
+    of the same number in `kin` int [S] are near-duplicates.
     """
 
     packed: np.ndarray
@@ -51,12 +53,15 @@ class Rolls:
     styles: np.ndarray = field(default=None)
     style_names: tuple[str, ...] = ("",)
     sides: np.ndarray = field(default=None)
+    kin: np.ndarray = field(default=None)
 
     def __post_init__(self) -> None:
         if self.styles is None:
             object.__setattr__(self, "styles", np.zeros(len(self.lengths), np.int64))
         if self.sides is None:
             object.__setattr__(self, "sides", np.full(len(self.lengths), "", "U8"))
+        if self.kin is None:
+            object.__setattr__(self, "kin", np.arange(len(self.lengths)))
 
     @property
     def starts(self) -> np.ndarray:
@@ -114,7 +119,8 @@ class Rolls:
         starts = self.starts
         places = np.concatenate([np.arange(starts[s], starts[s] + self.lengths[s]) for s in songs])
         planes = {k: v[places] for k in ("packed", "onset", "velocity") if (v := getattr(self, k)) is not None}
-        return replace(self, **planes, lengths=self.lengths[songs], styles=self.styles[songs], sides=self.sides[songs])
+        told = {k: getattr(self, k)[songs] for k in ("lengths", "styles", "sides", "kin")}
+        return replace(self, **planes, **told)
 
 
 def song_frames(
@@ -163,7 +169,8 @@ def read_rolls(
         songs, options.division, options.voices, options.remove_zeros, options.planes, styles,
         tuple(style for style, _ in sources),
     )  # fmt: skip
-    rolls = replace(rolls, sides=np.array([side for _, part in sources for side in part.sides], "U8"))
+    sides = np.array([side for _, part in sources for side in part.sides], "U8")
+    rolls = replace(rolls, sides=sides, kin=kin(list(map(lines, songs))))
     kept = np.nonzero(rolls.lengths)[0]
     for style in np.setdiff1d(np.arange(len(sources)), styles[kept]):
         raise LibraryError(f"no note of {sources[style][0]} lies on the 88 keys of a piano; leave it out")

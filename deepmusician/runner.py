@@ -35,7 +35,7 @@ from deepmusician.roll import from_roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls, read_rolls
 from deepmusician.runs import Run, Status
 from deepmusician.slots import training_slot
-from deepmusician.windows import split_songs
+from deepmusician.windows import split_rolls
 
 if TYPE_CHECKING:
     from deepmusician.notes import Song
@@ -252,7 +252,7 @@ class _Session:
         """
         self.saved = saved(self.run) if resume else []
         if not self.saved:
-            return split_songs(len(rolls), self.options.valid_fraction, self.options.seed, rolls.styles, rolls.sides)
+            return split_rolls(rolls, self.options.valid_fraction, self.options.seed)
         before = self.saved[0][1]["data"]
         if before.get("fingerprint") != fingerprint(rolls):
             raise RunError(

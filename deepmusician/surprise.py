@@ -47,9 +47,7 @@ class Surprise:
         return order[: min(most, int(np.isfinite(self.probability).sum()))]
 
 
-def surprise(
-    source: str | Path | tuple[Model, dict[str, Any]], song: Song, style: str | None = None
-) -> Surprise:
+def surprise(source: str | Path | tuple[Model, dict[str, Any]], song: Song, style: str | None = None) -> Surprise:
     """Ask a checkpoint, a run, or a loaded (model, card) what it thinks of `song`.
 
     A model of several styles is told `style`, as `styles` reads it; a mix of all alike where it is None. Raises

@@ -161,4 +161,3 @@ def problem(source: str | Path, size: str) -> str | None:
     except FileNotFoundError:
         return None
     return lines[-1].removeprefix("deepmusician: ") if lines else "its process ended without a word; try again"
-

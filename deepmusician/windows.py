@@ -7,7 +7,7 @@ next: source frames before a song's start are silent, target frames after its en
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,28 +23,60 @@ if TYPE_CHECKING:
 
 
 def split_songs(
-    n_songs: int, valid_fraction: float, seed: int, styles: np.ndarray | None = None, sides: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    n_songs: int, valid_fraction: float, seed: int, styles: np.ndarray | None = None, sides: np.ndarray | None = None,
+    kin: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Indices of the training and of the held-out songs, disjoint; at least one is held out of two or more.
 
     With `styles` [n_songs] each style is split for itself, so that all are learnt and judged. Songs that `sides`
-    [n_songs] pins stand where they are pinned; the others make up the share, as chance has it. A single song, of all or
-    of a style, cannot be split by song: it is trained on and nothing of it is held out. Raises LibraryError where
-    nothing is left to train on.
+    [n_songs] pins stand where they are pinned; the others make up the share, as chance has it. Songs of the same number
+    in `kin` [n_songs] are copies of one another and stand on one side, or the model would be judged on what it has
+    seen; they are parted only by pins, or where all there is are copies. A single song, of all or of a style, cannot be
+    split by song: it is trained on and nothing of it is held out. Raises LibraryError where nothing is left to train
+    on.
     """
     order = np.random.default_rng(seed).permutation(n_songs)
     sides = np.full(n_songs, "") if sides is None else sides
-    held_out = []
+    kin = np.arange(n_songs) if kin is None else kin
+    follow = {int(kin[i]): str(sides[i]) for i in order if sides[i]} | {
+        int(k): HELD_OUT for k in kin[sides == HELD_OUT]
+    }
+    held_out: list[int] = []
     for style in np.unique(styles) if styles is not None else [None]:
         mine = order if style is None else order[styles[order] == style]
-        pinned, free = mine[sides[mine] == HELD_OUT], mine[sides[mine] == ""]
-        if len(pinned) and len(pinned) == len(mine):
+        free = [i for i in mine if not sides[i] and int(kin[i]) not in follow]
+        held = [i for i in mine if (sides[i] or follow.get(int(kin[i]))) == HELD_OUT]
+        if len(held) == len(mine):  # what only follows its copies is trained on then
+            held = [i for i in held if sides[i]]
+        if len(held) == len(mine):
             raise LibraryError("every song is pinned as held out: none is left to train on; let one go in the Library")
-        wanted = min(max(1, round(len(mine) * valid_fraction)), len(mine) - 1) - len(pinned)
-        most = len(free) if (sides[mine] == TRAINING).any() else len(free) - 1  # one song at least is trained on
-        held_out += [pinned, free[: max(min(wanted, most), 0)]]
-    held = np.concatenate(held_out) if held_out else order[:0]
-    return np.setdiff1d(order, held), np.sort(held)
+        wanted = min(max(1, round(len(mine) * valid_fraction)), len(mine) - 1) - len(held)
+        most = len(free) if len(free) + len(held) < len(mine) else len(free) - 1  # one song at least is trained on
+        chosen = _whole_kin(free, kin, max(min(wanted, most), 0), most)
+        follow |= {int(kin[i]): HELD_OUT if i in chosen else TRAINING for i in free}
+        held_out += [*held, *chosen]
+    held = np.array(sorted(held_out), np.int64)
+    return np.setdiff1d(order, held), held
+
+
+def split_rolls(rolls: Rolls, valid_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`split_songs` of songs that know their styles, pins and copies."""
+    return split_songs(len(rolls), valid_fraction, seed, rolls.styles, rolls.sides, rolls.kin)
+
+
+def _whole_kin(songs: Sequence[int], kin: np.ndarray, wanted: int, most: int) -> set[int]:
+    """The first `wanted` of the songs, or fewer, copies together; where none fits, the fewest copies there are."""
+    groups: dict[int, list[int]] = {}
+    for song in songs:
+        groups.setdefault(int(kin[song]), []).append(song)
+    chosen: set[int] = set()
+    for group in groups.values():
+        if len(chosen) + len(group) <= wanted:
+            chosen |= set(group)
+    if wanted and not chosen:
+        least = min(groups.values(), key=len)
+        chosen = set(least if len(least) <= most else songs[:wanted])
+    return chosen
 
 
 @dataclass(frozen=True)

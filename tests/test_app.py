@@ -121,9 +121,7 @@ def set_tiny(app, epochs=2):
     return app
 
 
-needs_sound = pytest.mark.skipif(
-    sound_problem() is not None, reason="FluidSynth or a soundfont is missing here"
-)
+needs_sound = pytest.mark.skipif(sound_problem() is not None, reason="FluidSynth or a soundfont is missing here")
 _STEPPED = {f.name for f in dataclasses.fields(TrainOptions) if stops(f)}
 
 
@@ -1047,11 +1045,7 @@ def test_every_stop_of_every_slider_is_a_value_the_options_take(kind):
 
 
 def test_every_training_option_belongs_to_a_group_that_the_page_shows():
-    names = {
-        f.name
-        for g in ("basic", "loss", "music", "model", "training", "machine")
-        for f in group(TrainOptions, g)
-    }
+    names = {f.name for g in ("basic", "loss", "music", "model", "training", "machine") for f in group(TrainOptions, g)}
     assert names == {f.name for f in dataclasses.fields(TrainOptions)}
 
 

@@ -36,9 +36,7 @@ def test_listing_takes_no_time_and_does_not_import_music21():
 def test_every_corpus_is_there_and_says_where_it_comes_from():
     listed = {corpus.name: corpus for corpus in list_corpora()}
     assert list(listed) == list(CORPORA)
-    assert all(
-        corpus.count > 0 and corpus.title and corpus.licence.endswith(".") for corpus in listed.values()
-    )
+    assert all(corpus.count > 0 and corpus.title and corpus.licence.endswith(".") for corpus in listed.values())
     assert "non-commercial" in listed["essen"].licence
     assert "John Miller" in listed["palestrina"].licence
 
@@ -185,15 +183,11 @@ def test_conversion_broken_off_goes_on_where_it_was(home):
     songs = load_corpus("nottingham", progress=lambda *at: told.append(at))
     assert [name for name, _ in songs] == ["as it was", "reelsa-c/81 Little Czech Number"]
     assert told == [(1, 2), (2, 2)]
-    assert [path.name[:10] for path in (home / "cache" / "corpora").iterdir() if path.is_dir()] == [
-        "nottingham"
-    ]
+    assert [path.name[:10] for path in (home / "cache" / "corpora").iterdir() if path.is_dir()] == ["nottingham"]
 
 
 def test_unknown_corpus_is_refused_with_the_known_ones():
-    with pytest.raises(
-        LibraryError, match=r"no built-in corpus is called bartok; there are bach-chorales, .*essen"
-    ):
+    with pytest.raises(LibraryError, match=r"no built-in corpus is called bartok; there are bach-chorales, .*essen"):
         load_corpus("bartok")
 
 

@@ -286,5 +286,3 @@ def test_what_is_asked_of_the_wrong_model_is_refused_in_one_sentence(trained, tm
         humanise((composer, {"options": {}}), melody(0))
     with pytest.raises(CheckpointError, match="no checkpoint or run called nobody"):
         humanise("nobody", melody(0))
-
-

@@ -35,8 +35,7 @@ def musicxml(*parts: list[str], names=(), instruments="", title="") -> bytes:
     """A score of parts, each a list of the contents of its measures; four divisions a beat."""
     names = [*names, *["Part"] * (len(parts) - len(names))]
     listed = "".join(
-        f'<score-part id="P{i}"><part-name>{name}</part-name>{instruments}</score-part>'
-        for i, name in enumerate(names)
+        f'<score-part id="P{i}"><part-name>{name}</part-name>{instruments}</score-part>' for i, name in enumerate(names)
     )
     body = "".join(
         f'<part id="P{i}">'
@@ -45,9 +44,7 @@ def musicxml(*parts: list[str], names=(), instruments="", title="") -> bytes:
         for i, part in enumerate(parts)
     )
     work = f"<work><work-title>{title}</work-title></work>"
-    return (
-        f'<score-partwise version="4.0">{work}<part-list>{listed}</part-list>{body}</score-partwise>'.encode()
-    )
+    return f'<score-partwise version="4.0">{work}<part-list>{listed}</part-list>{body}</score-partwise>'.encode()
 
 
 XML = musicxml([attributes() + "".join(note(step) for step in "CDEF")])
@@ -105,9 +102,7 @@ def test_utf_16_scores_are_read_as_they_declare_themselves():
 
 
 def test_tie_across_barline_stays_one_note():
-    song = read_song(
-        musicxml([attributes() + note("C", duration=16, more=TIE), note("C", duration=8, more=STOP)])
-    )
+    song = read_song(musicxml([attributes() + note("C", duration=16, more=TIE), note("C", duration=8, more=STOP)]))
     assert rows(song) == [(0, 6, 60)]
 
 
@@ -146,9 +141,7 @@ def test_repeats_and_endings_are_played_and_a_sign_in_one_part_holds_for_all():
 
 def test_da_capo_goes_back_to_the_tempo_and_meter_of_the_beginning():
     def metronome(bpm):
-        return direction(
-            f"<metronome><beat-unit>quarter</beat-unit><per-minute>{bpm}</per-minute></metronome>"
-        )
+        return direction(f"<metronome><beat-unit>quarter</beat-unit><per-minute>{bpm}</per-minute></metronome>")
 
     words = direction("<words>D.C. al Fine</words>")
     fine = direction("<words>Fine</words>")
@@ -165,9 +158,7 @@ def test_repeat_words_without_sense_are_told_in_the_repairs():
 
 
 def test_grace_notes_are_left_out_and_counted():
-    song = read_song(
-        musicxml([attributes() + note("B", 3, duration=0, before="<grace/>") + note("C", duration=16)])
-    )
+    song = read_song(musicxml([attributes() + note("B", 3, duration=0, before="<grace/>") + note("C", duration=16)]))
     assert rows(song) == [(0, 4, 60)]
     assert song.repairs == ("left out 1 grace note",)
 

@@ -157,9 +157,7 @@ def test_density_changes_with_the_same_random_numbers(saved):
     model, _ = checkpoint.load(saved)
     for layer in (model.head.part.net[-1],):
         layer.weight.data.zero_()  # what was heard must not matter, else a new note changes all that follow
-    thin, full = (
-        compose((model, CARD), dataclasses.replace(OPTIONS, fullness=f)).roll.sounding for f in (1.0, 1.5)
-    )
+    thin, full = (compose((model, CARD), dataclasses.replace(OPTIONS, fullness=f)).roll.sounding for f in (1.0, 1.5))
     assert (full >= thin).all() and full.sum() > 1.3 * thin.sum()
 
 

@@ -109,9 +109,7 @@ def test_reason_does_not_say_the_name_again():
 
 
 def test_mended_file_is_repaired_and_says_what_was_mended():
-    hanging = midi().replace(
-        bytes.fromhex("60 80 3c 40"), bytes.fromhex("60 90 40 40")
-    )  # note off becomes E4 on
+    hanging = midi().replace(bytes.fromhex("60 80 3c 40"), bytes.fromhex("60 90 40 40"))  # note off becomes E4 on
     (entry,) = read_uploads([("hanging.mid", hanging)]).entries
     assert entry.status == "repaired"
     assert entry.reason == "; ".join(entry.song.repairs)
@@ -141,9 +139,7 @@ def test_name_with_control_characters_fits_on_one_line():
 
 def test_progress_counts_every_file():
     seen = []
-    read_uploads(
-        [(f"{i}.mid", midi()) for i in range(3)], progress=lambda done, total: seen.append((done, total))
-    )
+    read_uploads([(f"{i}.mid", midi()) for i in range(3)], progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -163,9 +159,7 @@ def test_zip_is_opened_and_what_systems_leave_in_it_ignored():
 
 def test_progress_counts_the_files_within_a_zip():
     seen = []
-    read_uploads(
-        [("z.zip", zipped([("a.mid", midi()), ("b.mid", midi())]))], progress=lambda *at: seen.append(at)
-    )
+    read_uploads([("z.zip", zipped([("a.mid", midi()), ("b.mid", midi())]))], progress=lambda *at: seen.append(at))
     assert seen == [(1, 2), (2, 2)]
 
 
@@ -211,9 +205,7 @@ def test_zip_within_a_zip_is_refused():
     assert "archive within an archive" in data.entries[0].reason
 
 
-@pytest.mark.parametrize(
-    "name", ["../out.mid", "/etc/out.mid", "a/../../out.mid", "..\\out.mid", "C:\\out.mid"]
-)
+@pytest.mark.parametrize("name", ["../out.mid", "/etc/out.mid", "a/../../out.mid", "..\\out.mid", "C:\\out.mid"])
 def test_path_that_leads_out_of_the_archive_is_refused(name):
     (entry,) = read_uploads([("z.zip", zipped([(name, midi())]))]).entries
     assert "leads out of the archive" in entry.reason
@@ -366,9 +358,7 @@ def test_unknown_source_suggests_a_close_data_set():
 
 
 def test_unknown_source_without_a_likeness_lists_the_corpora():
-    with pytest.raises(
-        LibraryError, match=r"no file, folder, corpus or data set is called /x/y; built-in.*palestrina"
-    ):
+    with pytest.raises(LibraryError, match=r"no file, folder, corpus or data set is called /x/y; built-in.*palestrina"):
         read_source("/x/y")
 
 
@@ -475,9 +465,7 @@ def test_saved_data_set_comes_back_whole():
     )
     save_data_set(DataSet("upload", entries), "Sonatas no. 1-3")
     back = load_data_set("Sonatas no. 1-3")
-    assert [(e.name, e.status, e.reason) for e in back.entries] == [
-        (e.name, e.status, e.reason) for e in entries
-    ]
+    assert [(e.name, e.status, e.reason) for e in back.entries] == [(e.name, e.status, e.reason) for e in entries]
     for song, expected in zip(back.songs, (entries[0].song, entries[2].song), strict=True):
         for field in ("notes", "tempos", "meters", "keys"):
             np.testing.assert_array_equal(getattr(song, field), getattr(expected, field))
@@ -521,9 +509,7 @@ def test_loading_a_data_set_that_is_not_there_suggests_another():
         load_data_set("sonata")
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".hidden", "-rf", "a/b", "..", "a\\b", "a\n", "end.", "end ", "x" * 81, "a:b"]
-)
+@pytest.mark.parametrize("name", ["", ".hidden", "-rf", "a/b", "..", "a\\b", "a\n", "end.", "end ", "x" * 81, "a:b"])
 def test_name_that_could_leave_the_library_is_refused(name):
     with pytest.raises(LibraryError, match="name must be 1 to 80"):
         save_data_set(read_uploads([("a.mid", midi())]), name)
@@ -547,9 +533,7 @@ def corrupt_catalogue(folder, **changes):
     (folder / "catalogue.json").write_text(json.dumps(catalogue))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"count": 99}, {"offset": -1}, {"tempos": "x"}, {"tracks": []}, {"count": "1"}]
-)
+@pytest.mark.parametrize("changes", [{"count": 99}, {"offset": -1}, {"tempos": "x"}, {"tracks": []}, {"count": "1"}])
 def test_damaged_catalogue_is_refused_in_one_line(changes):
     corrupt_catalogue(save_data_set(read_uploads([("a.mid", midi())]), "mine"), **changes)
     with pytest.raises(LibraryError, match=r"mine is damaged .*import it again"):

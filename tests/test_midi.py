@@ -91,9 +91,7 @@ def test_patterns_of_format_2_are_laid_one_after_another_and_reported():
 
 
 def test_note_on_of_velocity_0_in_running_status_ends_the_note():
-    song = read_midi(
-        midi_file("00 90 3c 40 \n 60 3c 00  # running status, velocity 0 \n 00 3e 40 \n 60 3e 00")
-    )
+    song = read_midi(midi_file("00 90 3c 40 \n 60 3c 00  # running status, velocity 0 \n 00 3e 40 \n 60 3e 00"))
     assert rows(song) == [(0, 0.2, 60), (0.2, 0.2, 62)]
 
 
@@ -112,15 +110,11 @@ def test_of_overlapping_notes_on_one_pitch_the_first_off_ends_the_first():
 def test_a_missing_note_off_closes_at_the_next_note_of_that_pitch_and_later_notes_keep_their_ends():
     song = read_midi(midi_file("00 90 3c 40 \n 60 90 3c 40 \n 30 80 3c 00 \n 30 90 3c 40 \n 30 80 3c 00"))
     assert rows(song) == [(0, 0.2, 60), (0.2, 0.1, 60), (0.4, 0.1, 60)]
-    assert song.repairs == (
-        "closed 1 note without a note-off, at the next note on that key or the end of the track",
-    )
+    assert song.repairs == ("closed 1 note without a note-off, at the next note on that key or the end of the track",)
 
 
 def test_a_note_with_no_end_at_all_closes_at_the_end_of_its_track():
-    song = read_midi(
-        midi_file("00 90 3c 40 \n 60 90 40 40 \n 83 00 ff 2f 00  # end of track 384 ticks later")
-    )
+    song = read_midi(midi_file("00 90 3c 40 \n 60 90 40 40 \n 83 00 ff 2f 00  # end of track 384 ticks later"))
     assert rows(song) == [(0, 1, 60), (0.2, 0.8, 64)]
     assert "closed 2 notes" in song.repairs[0]
 
@@ -163,9 +157,7 @@ def test_tracks_on_one_channel_do_not_end_each_others_notes():
 
 
 def test_the_instrument_is_the_one_at_the_note_on_not_at_the_note_off():
-    song = read_midi(
-        midi_file("00 c0 28 \n 00 90 3c 40 \n 30 c0 29 \n 30 80 3c 00 \n 00 90 3c 40 \n 60 80 3c 00")
-    )
+    song = read_midi(midi_file("00 c0 28 \n 00 90 3c 40 \n 30 c0 29 \n 30 80 3c 00 \n 00 90 3c 40 \n 60 80 3c 00"))
     assert song.notes["program"].tolist() == [40, 41]
 
 
@@ -294,21 +286,15 @@ def track_notes(draw, number: int, ticks: int, drum: bool, program: int):
 @st.composite
 def songs(draw):
     ticks = draw(st.sampled_from((1, 24, 96, 480, 10080, 32767)))
-    tracks = draw(
-        st.lists(st.builds(Track, names, st.integers(0, 127), st.booleans()), min_size=1, max_size=18)
-    )
+    tracks = draw(st.lists(st.builds(Track, names, st.integers(0, 127), st.booleans()), min_size=1, max_size=18))
     notes = [(0, 1, 60, 64, tracks[0].program, tracks[0].drum, 0)]
     for i, track in enumerate(tracks[1:], start=1):
         notes += draw(track_notes(i, ticks, track.drum, track.program))
     beats = st.integers(0, 4000).map(lambda tick: tick / ticks)
     microseconds = st.integers(10_000, 1_000_000)  # slower ones would pass the limit of two hours
     tempos = draw(st.lists(st.tuples(beats, microseconds.map(lambda m: 60_000_000 / m)), max_size=3))
-    meters = draw(
-        st.lists(st.tuples(beats, st.integers(1, 32), st.sampled_from((1, 2, 4, 8, 16, 128))), max_size=3)
-    )
-    keys = draw(
-        st.lists(st.tuples(beats, st.integers(-7, 7), st.booleans()), max_size=3, unique_by=lambda k: k[0])
-    )
+    meters = draw(st.lists(st.tuples(beats, st.integers(1, 32), st.sampled_from((1, 2, 4, 8, 16, 128))), max_size=3))
+    keys = draw(st.lists(st.tuples(beats, st.integers(-7, 7), st.booleans()), max_size=3, unique_by=lambda k: k[0]))
     return Song(
         np.array(notes, NOTE),
         ticks,
@@ -340,9 +326,7 @@ def test_symusic_and_mido_hear_the_same_notes_in_what_is_written(song):
     plain = sorted(zip(song.notes["pitch"].tolist(), song.notes["velocity"].tolist(), strict=True))
     heard = symusic.Score.from_midi(data)
     assert sorted((n.pitch, n.velocity) for track in heard.tracks for n in track.notes) == plain
-    messages = [
-        m for track in mido.MidiFile(file=io.BytesIO(data)).tracks for m in track if m.type == "note_on"
-    ]
+    messages = [m for track in mido.MidiFile(file=io.BytesIO(data)).tracks for m in track if m.type == "note_on"]
     assert sorted((m.note, m.velocity) for m in messages) == plain
 
 

@@ -16,9 +16,7 @@ from deepmusician.midi_bytes import decode_text, open_container, read_number, wr
 
 def same(one, other) -> bool:
     columns = all((getattr(one, c) == getattr(other, c)).all() for c in ("tick", "status", "one", "two"))
-    lists = all(
-        getattr(one, c) == getattr(other, c) for c in ("bounds", "ends", "programs", "metas", "repairs")
-    )
+    lists = all(getattr(one, c) == getattr(other, c) for c in ("bounds", "ends", "programs", "metas", "repairs"))
     return columns and lists
 
 
@@ -51,9 +49,7 @@ def track_bytes(events, running: bool) -> bytes:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(events, min_size=1, max_size=3), st.booleans())
 def test_the_fast_scanner_reads_what_the_careful_one_reads(tracks, running):
-    whole = b"".join(
-        b"MTrk" + struct.pack(">I", len(t)) + t for t in (track_bytes(e, running) for e in tracks)
-    )
+    whole = b"".join(b"MTrk" + struct.pack(">I", len(t)) + t for t in (track_bytes(e, running) for e in tracks))
     container = open_container(b"MThd" + struct.pack(">IHHH", 6, 1, len(tracks), 480) + whole)
     assert same(midi_scan._scan_fast(container), midi_events.scan(container))
 
@@ -112,9 +108,7 @@ def test_a_file_that_changes_program_endlessly_is_refused(monkeypatch):
 def test_a_riff_wrapper_is_taken_off():
     inner = midi_file(C4)
     info = b"LIST" + struct.pack("<I", 5) + b"INFOx\0"  # padded to an even length
-    wrapped = (
-        b"RIFF" + struct.pack("<I", 99) + b"RMID" + info + b"data" + struct.pack("<I", len(inner)) + inner
-    )
+    wrapped = b"RIFF" + struct.pack("<I", 99) + b"RMID" + info + b"data" + struct.pack("<I", len(inner)) + inner
     assert rows(read_midi(wrapped)) == [(0, 1, 60)]
 
 
@@ -145,9 +139,7 @@ def test_a_file_of_fewer_tracks_than_promised_says_so():
 
 
 def test_an_unknown_format_is_read_as_format_1():
-    assert read_midi(midi_file(C4, format=7)).repairs == (
-        "format 7 does not exist (0, 1 and 2 do); read as format 1",
-    )
+    assert read_midi(midi_file(C4, format=7)).repairs == ("format 7 does not exist (0, 1 and 2 do); read as format 1",)
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,13 @@ def history(epochs=3, held_out=True):
     def part(i):
         return {"loss": 1 / i, "nll": 10 / i, "density": 3.0, "data_density": 4.0, "f1": 0.5}
 
-    return [
-        {"epoch": i, "train": part(i), "valid": part(i) if held_out else None} for i in range(1, epochs + 1)
-    ]
+    return [{"epoch": i, "train": part(i), "valid": part(i) if held_out else None} for i in range(1, epochs + 1)]
 
 
 def rectangles(ax):
     """Each note's (left, right, middle) as drawn."""
     collection = ax.collections[-1]
-    return [
-        (*path.get_extents().intervalx, path.vertices[:, 1][:4].mean()) for path in collection.get_paths()
-    ]
+    return [(*path.get_extents().intervalx, path.vertices[:, 1][:4].mean()) for path in collection.get_paths()]
 
 
 def drawn(music=SONG, **part):

@@ -84,11 +84,11 @@ def test_a_stopped_recipe_resumes_to_the_same_weights(name, folder, home):
     """The averaged weights, the optimiser and the random numbers all go on where they were."""
     from deepmusician.rolls import read_rolls
     from deepmusician.training import Trainer
-    from deepmusician.windows import split_songs
+    from deepmusician.windows import split_rolls
 
     options = options_of(name, folder)
     _, rolls = read_rolls(options)
-    parts = split_songs(len(rolls), options.valid_fraction, options.seed, rolls.styles)
+    parts = split_rolls(rolls, options.valid_fraction, options.seed)
     whole = Trainer(options, rolls, *parts)
     list(whole.epochs())
     first, steps = Trainer(options, rolls, *parts), []

@@ -86,9 +86,7 @@ def test_hundreds_of_tempo_changes_do_not_drift():
     assert first_sound(audio) == pytest.approx(float(song.seconds_at(50)), abs=0.01)
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 99), st.integers(1, 960), st.integers(40, 80)), min_size=1, max_size=9)
-)
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 960), st.integers(40, 80)), min_size=1, max_size=9))
 def test_milliseconds_keep_every_note_at_its_seconds(rows):
     tempos = np.array([(0, 93.7), (7.5, 140.2), (31, 61.8)], TEMPO)
     song = Song.from_notes([(onset, ticks / 480, pitch) for onset, ticks, pitch in rows], tempos=tempos)
@@ -147,9 +145,7 @@ def test_the_same_song_gives_the_same_samples(tune, audio):
 
 def test_two_threads_may_render_at_once(tune, audio):
     with ThreadPoolExecutor(2) as pool:
-        rendered = list(
-            pool.map(lambda song: render.render(song, RATE), [tune, tune.with_program(ORGAN), tune])
-        )
+        rendered = list(pool.map(lambda song: render.render(song, RATE), [tune, tune.with_program(ORGAN), tune]))
     assert np.array_equal(rendered[0].samples, audio.samples)
     assert np.array_equal(rendered[2].samples, audio.samples)
 

@@ -111,9 +111,7 @@ def test_key_struck_while_it_sounds_keeps_both_onsets_and_the_later_end():
 
 
 def test_strokes_in_one_frame_become_the_loudest():
-    notes = np.array(
-        [(0, 1, 60, 30, 0, 0, 0), (0.01, 0.5, 60, 90, 0, 0, 0), (0.02, 1, 60, 50, 0, 0, 0)], NOTE
-    )
+    notes = np.array([(0, 1, 60, 30, 0, 0, 0), (0.01, 0.5, 60, 90, 0, 0, 0), (0.02, 1, 60, 50, 0, 0, 0)], NOTE)
     roll = to_roll(Song(notes))
     assert column(roll, 60) == "#---"
     assert roll.velocity[:, 39].tolist() == [90] * 4
@@ -165,9 +163,7 @@ def test_many_overlapping_long_notes_do_not_multiply_the_work():
 @st.composite
 def songs_on_a_grid(draw):
     """Notes that do not overlap on a key: gaps of 0 frames are repeated notes."""
-    division = draw(
-        st.sampled_from([Fraction(1, n) for n in (1, 2, 4, 12, 16, 20, 24, 28, 96)] + [Fraction(3, 16)])
-    )
+    division = draw(st.sampled_from([Fraction(1, n) for n in (1, 2, 4, 12, 16, 20, 24, 28, 96)] + [Fraction(3, 16)]))
     notes = []
     for pitch in draw(st.sets(st.integers(21, 108), max_size=6)):
         frame = 0

@@ -203,6 +203,6 @@ def test_a_branch_is_started_with_the_runs_weights_and_other_options(run, heard,
     by_key(app.selectbox, "branch.small.epoch").set_value("2")
     by_key(app.text_input, "branch.small.name").set_value("child")
     well(by_key(app.button, "branch.small.start").click().run())
-    (options, name), = asked
+    ((options, name),) = asked
     assert (options.start_from, options.gamma, name) == ("small@2", 1.0, "child")
     assert dataclasses.replace(options, start_from=None, gamma=2.0) == run.options()

@@ -83,6 +83,35 @@ def test_something_is_always_trained_on_and_pins_are_obeyed(pins, seed):
     assert (pins[train] != "held out").all() and (pins[valid] != "training").all()
 
 
+def test_copies_stand_on_one_side():
+    kin = np.arange(10)
+    kin[2] = 9
+    assert split_songs(10, 0.2, 3, kin=kin)[1].tolist() == [2, 9]  # chance names 9 first, then 6
+    kin[[2, 3]] = 9, 9
+    held = split_songs(10, 0.2, 3, kin=kin)[1].tolist()
+    assert len(held) == 2 and not {2, 3, 9} & set(held)  # three are more than the share
+    assert split_songs(4, 0.25, 0, kin=np.zeros(4, int))[1].shape == (1,)  # nothing but copies: parted all the same
+    assert sorted(split_songs(4, 0.25, 0, kin=np.array([0, 0, 1, 1]))[1].tolist()) in ([0, 1], [2, 3])
+
+
+def test_copies_of_pinned_songs_follow_them_even_into_another_style():
+    styles, kin = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 1, 2, 3, 0, 5, 6, 7])
+    train, valid = split_songs(8, 0.25, 0, styles, sides(8, held=[0]), kin)
+    assert valid.tolist() == [0, 4]
+    train, valid = split_songs(8, 0.25, 0, styles, sides(8, training=[0]), kin)
+    assert {0, 4} <= set(train.tolist()) and len(valid) == 2
+    assert split_songs(2, 0.5, 0, sides=sides(2, held=[0]), kin=np.zeros(2, int))[1].tolist() == [0]
+
+
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=30), st.floats(0.05, 0.5), st.integers(0, 9))
+def test_something_is_learnt_and_something_judged_whatever_is_a_copy_of_what(kin, fraction, seed):
+    train, valid = split_songs(len(kin), fraction, seed, kin=np.array(kin))
+    assert len(train) and len(valid) and sorted([*train, *valid]) == list(range(len(kin)))
+    if len(set(kin)) > 1:
+        known = {kin[i] for i in train} & {kin[i] for i in valid}
+        assert not known or min(kin.count(k) for k in set(kin)) > len(kin) // 2
+
+
 def shares(balance, *lengths, epochs=40, seq_len=4, stride=4):
     """How often a frame of each song is a target, an epoch on average, and the windows of each epoch."""
     data = rolls(*lengths)
