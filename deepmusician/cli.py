@@ -255,6 +255,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.polite:
         os.nice(5)
     from deepmusician.evaluation import evaluate_rolls, table
+    from deepmusician.listening_verbs import votes_on
     from deepmusician.pieces import judge_piece, piece_words
     from deepmusician.reading import read_song
     from deepmusician.verdicts import judged
@@ -268,7 +269,8 @@ def evaluate(args: argparse.Namespace) -> int:
             report = judged(args.checkpoint, args.path, "full" if args.full else "quick", bar.step)
     if piece:
         report = {**report, "piece": {"file": args.piece, **piece}}
-    print(json.dumps(report, indent=2) if args.json else table(report))
+    report["listening"], ears = votes_on(args.checkpoint)
+    print(json.dumps(report, indent=2) if args.json else "\n".join([table(report), *ears]))
     if piece and not args.json:
         print("\n".join([args.piece, *piece_words(piece)]))
     return 0

@@ -161,6 +161,12 @@ def results(engine: Engine, test: ListeningTest) -> Results:
     return Results(test, tuple(tally(who, trials, by_listener.get(who.id, [])) for who in listeners))
 
 
+def of_model(engine: Engine, weights: str) -> list[Results]:
+    """The results of every test of these weights (their fingerprint), newest first."""
+    tests = [test for test in store.list_tests(engine) if weights in test.about.get("weights", ())]
+    return [results(engine, test) for test in sorted(tests, key=lambda test: -test.created)]
+
+
 # ---- taking the votes along
 
 

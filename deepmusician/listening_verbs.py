@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deepmusician.errors import OptionError
+from deepmusician.errors import ListeningError, OptionError
 from deepmusician.flags import add_checkpoint, verb
 from deepmusician.progress import Bar
 
@@ -84,6 +84,21 @@ def results(args: argparse.Namespace) -> int:
     print("\n".join(f"  {line}" for line in listening_words.findings(found)))
     print(listening_words.verdict(found))
     return 0
+
+
+def votes_on(source: str) -> tuple[list[dict[str, Any]] | dict[str, str], list[str]]:
+    """What listeners said of a checkpoint in every blind test of it, for JSON and in words.
+
+    A database that cannot be reached is a sentence and no error: the other judges have spoken.
+    """
+    from deepmusician import listening_results, listening_store, listening_words
+    from deepmusician.checkpoint import fingerprint
+
+    try:
+        found = listening_results.of_model(listening_store.open_store(), fingerprint(source))
+    except ListeningError as error:
+        return {"problem": str(error)}, [f"Human ears: {error}"]
+    return [listening_words.to_dict(one) for one in found], listening_words.in_short(found, source)
 
 
 def export(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from deepmusician import listening_stats as stats
@@ -101,6 +102,19 @@ def _difference(results: Results) -> str:
         return "Listeners tell them apart" if above else "Listeners mistake one for the other more often than by chance"
     first, second = results.test.about["titles"]
     return f"{first if above else second} is preferred"
+
+
+def in_short(found: Sequence[Results], source: str) -> list[str]:
+    """A paragraph for each test of a model; one that says how to make a test where there is none."""
+    if not found:
+        return [f"Human ears: no blind test of it yet; make one with: deepmusician listening new -c {source}"]
+    return [
+        f"Human ears, “{one.test.title}”: {' '.join([headline(one), *_shares(one), verdict(one)])}" for one in found
+    ]
+
+
+def _shares(results: Results) -> list[str]:
+    return findings(results)[:2] if results.counted else []
 
 
 LIMITS = (

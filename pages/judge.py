@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from ui import judge_ears as ears
 from ui import judge_form as form
 from ui import judge_piece as piece
 from ui import router
@@ -24,6 +25,10 @@ with sentences():
     if report:
         form.show_report(report)
     form.judge_here(model)
+
+st.subheader("Human ears", anchor=False)
+with sentences():
+    ears.show(model)
 
 # ---- one piece
 st.subheader("One piece, bar by bar", anchor=False)

@@ -55,6 +55,7 @@ def test_a_finished_run_is_reported_and_a_piece_of_it_seen_bar_by_bar_and_note_b
     assert not app.exception
     said = texts(app.markdown)
     assert "of its chords stand in training songs" in said and "nats a frame** over the whole piece" in said
+    assert "Nobody has been asked yet" in said
     assert {"Judge it", "Judge it on more music"} <= {b.label for b in app.button}
     looked = {key: (song, k) for song, key, k in shown}
     song, kept = looked["judge.surprise"]

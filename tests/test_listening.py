@@ -13,13 +13,14 @@ from conftest import scale_song
 from deepmusician import cli, listening, listening_clips, listening_words
 from deepmusician import listening_results as counting
 from deepmusician import listening_store as store
-from deepmusician.checkpoint import read_card
+from deepmusician.checkpoint import fingerprint, read_card
 from deepmusician.errors import ListeningError, OptionError
 from deepmusician.library import DataSet, save_data_set
 from deepmusician.listening import CATCH, FIRST, HUMAN, MACHINE, PAIR, PREFERENCE, SECOND, ListeningOptions
 from deepmusician.listening_clips import Excerpt, Grid, Passed
 from deepmusician.listening_stats import Share
 from deepmusician.listening_store import Listener, ListeningTest, Trial, Vote
+from deepmusician.listening_verbs import votes_on
 from deepmusician.render import sound_problem
 from deepmusician.roll import KEYS, from_roll, roll_from_frames, to_roll
 from deepmusician.store import Entry
@@ -316,6 +317,28 @@ def test_no_votes_claim_nothing_and_everything_is_json():
         report = json.loads(json.dumps(listening_words.to_dict(results), allow_nan=False))
         assert report["verdict"]["name"] == "open"
         assert set(report["d_prime"]) >= {"pooled", "interval", "mean_over_listeners"}
+
+
+def test_what_listeners_said_of_a_model_stands_in_its_report_and_of_no_other(engine, small_run, monkeypatch):
+    assert votes_on("small") == (
+        [],
+        ["Human ears: no blind test of it yet; make one with: deepmusician listening new -c small"],
+    )
+    weights = fingerprint("small")
+    for name, of in (("mine", [weights]), ("other", ["0" * 16]), ("both", ["1" * 16, weights])):
+        about = {"clips": 8, "weights": of, "bound": 0.1}
+        trials = [replace(trial, id=f"{name}{trial.id}", test=name) for trial in trials_for()]
+        store.add_test(engine, ListeningTest(name, name, HUMAN, about, 9.0 if name == "mine" else 1.0), trials)
+        me = store.add_listener(engine, name)
+        for trial in trials if name == "mine" else []:
+            listening.vote(engine, store.find_test(engine, name), me.id, trial.id, trial.truth)
+    report, words = votes_on("small")
+    assert [one["test"] for one in report] == ["mine", "both"]  # the newest first
+    assert report[0]["listeners"]["counted"] == 1 and report[0]["share"]["value"] == 1.0
+    assert words[0].startswith("Human ears, “mine”: 1 listener counts. Machine taken for human: 0 % (0 of ")
+    monkeypatch.setenv("DEEPMUSICIAN_DATABASE", "nothing://x")
+    report, words = votes_on("small")
+    assert set(report) == {"problem"} and "database" in words[0]
 
 
 # ---- export
