@@ -95,7 +95,9 @@ class _Session:
         self.say("starting", "Reading the music.")
         names, rolls = read_rolls(self.options, self.data, self._on_read)
         if self._stopped():
-            return self.say("stopped", "Stopped before the first epoch.")
+            done = len(self.run.metrics())
+            where = f"after epoch {done}; resume goes on from here" if done else "before the first epoch"
+            return self.say("stopped", f"Stopped {where}.")
         train, valid = self._split(names, rolls, resume)
         data = describe_data(self.options, names, rolls, valid)
         self._promise(rolls, (train, valid))

@@ -329,8 +329,9 @@ def free_name(stem: str) -> str:
 
 def _spawn(run: Run) -> None:
     """Start `deepmusician train --resume` detached: it survives the page, the app and the terminal."""
+    words = ["train", "--run", run.name, "--resume", "--polite", "--started"]
     with (run.path / "log.txt").open("ab") as log:
-        command_apart(["train", "--run", run.name, "--resume", "--polite"], log, log, start_new_session=True)
+        command_apart(words, log, log, start_new_session=True)
 
 
 def command_apart(arguments: list[str], out: Any, err: Any, **how: Any) -> subprocess.Popen:

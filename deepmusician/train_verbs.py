@@ -34,6 +34,7 @@ def _train_parser(verbs: Any) -> None:
     verb.add_argument("--run", metavar="NAME", help="name of the run (default: made from the source)")
     verb.add_argument("--resume", action="store_true", help="go on with the run NAME; -e may ask for more epochs")
     verb.add_argument("--polite", action="store_true", help="give way to other programs on this machine")
+    verb.add_argument("--started", action="store_true", help=argparse.SUPPRESS)  # by a run that starts its own process
 
 
 def _add_minutes(verb: argparse.ArgumentParser, help: str) -> None:
@@ -135,7 +136,8 @@ def _resumed(args: argparse.Namespace) -> Any:
         return run  # train_run says that it is training already; of several processes the first holds the lock
     if "n_epochs" in given:
         run.write_options(dataclasses.replace(run.options(), n_epochs=given["n_epochs"]))
-    (run.path / "stop").unlink(missing_ok=True)
+    if not args.started:  # else a request to stop is one made since, while this process began
+        (run.path / "stop").unlink(missing_ok=True)
     return run
 
 

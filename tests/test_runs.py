@@ -12,6 +12,7 @@ import pytest
 
 from deepmusician import runs
 from deepmusician.checkpoint import read_card
+from deepmusician.cli import main
 from deepmusician.decisions import Choice
 from deepmusician.errors import LibraryError, RunError
 from deepmusician.evaluation import evaluate
@@ -115,6 +116,17 @@ def test_a_stop_request_saves_and_a_resume_ends_as_if_never_stopped(tiny):
     assert [r["valid"] for r in parts.metrics()] == [r["valid"] for r in whole.metrics()]
     ends = [(r.checkpoint("last") / "model.safetensors").read_bytes() for r in (whole, parts)]
     assert ends[0] == ends[1]
+
+
+def test_a_stop_asked_for_while_its_process_begins_is_heard_and_an_older_one_is_not(small_run, monkeypatch):
+    run = runs.Run(small_run)
+    run.stop()
+    again = ["train", "--run", "small", "--resume", "-e", "6"]
+    assert main([*again, "--started"]) == 0  # as the studio does, which has taken back an older request by then
+    assert run.status().state == "stopped" and run.status().epoch == 5
+    assert run.status().message == "Stopped after epoch 5; resume goes on from here."
+    monkeypatch.setattr("deepmusician.runner.train_run", lambda *a: Status("training"))
+    assert main(again) == 0 and not run.stop_asked()
 
 
 def test_music_that_has_changed_is_not_resumed(tiny, midi_folder):

@@ -11,6 +11,7 @@ from deepmusician import runs
 from deepmusician.capsule import export_run
 from deepmusician.checkpoint import amend_card
 from deepmusician.keeping import delete, list_deleted, rename
+from deepmusician.milestones import choose
 from deepmusician.runs import Run, Status, open_run
 from ui import live
 from ui.router import COMPOSE, RUNS, TRAIN
@@ -64,7 +65,7 @@ def test_the_table_tells_of_each_run_and_filters(run, other):
 def test_one_run_in_the_address_is_shown_in_full(run, heard):
     app = open_page(RUNS, run="small")
     assert {m.label for m in app.metric} == {"Surprise", "F1", "Density"}
-    assert by_label(app.select_slider, "Epoch").options[0] == "0 (untrained)"
+    assert by_label(app.select_slider, "Epoch").options == ["0", "1", "2", "3", "4", "5"]
     assert heard[-1][1].startswith("small-epoch-")
 
 
@@ -175,8 +176,17 @@ def test_the_epoch_chosen_by_ear_becomes_the_runs_model(run, heard, page):
     well(by_key(app.button, f"{place}.choose").click().run())
     assert run.model().resolve().name == "epoch-0001"
     assert by_key(app.button, f"{place}.choose").label == "Let validation choose again"
+    assert by_key(app.select_slider, place).value == 1 and "Epoch 1 (yours)." in texts(app.caption)
     well(by_key(app.button, f"{place}.choose").click().run())
     assert run.checkpoint("chosen") is None
+
+
+def test_the_stops_of_the_timeline_are_called_alike_whatever_is_chosen(run, heard):
+    """A browser sends back the name of a stop; one that is called otherwise by then would be lost."""
+    before = by_label(open_page(RUNS, run="small").select_slider, "Epoch").options
+    amend_card(run.path / "milestones" / "epoch-0001", fullness=1.1)
+    choose(run, 1)
+    assert by_label(open_page(RUNS, run="small").select_slider, "Epoch").options == before
 
 
 @pytest.mark.parametrize(("code", "said"), [("", None), ("raise SystemExit('the disk is full')", "The disk is full.")])

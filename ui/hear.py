@@ -44,10 +44,10 @@ def hear(run: Run, key: str) -> None:
         if st.session_state.get(place) not in moments:
             st.session_state[place] = next((e for e in epochs if moments[e].chosen or moments[e].best), epochs[-1])
         if len(epochs) > 1:
-            st.select_slider("Epoch", epochs, key=place, format_func=lambda e: title(moments[e]))
+            st.select_slider("Epoch", epochs, key=place)
         moment = moments[st.session_state[place]]
         _play(run, moment, moments, place)
-        st.caption(_said(moment))
+        st.caption(_said(moment, moments))
         if under_way is not None:
             st.caption(f":material/tune: Finding the settings by which epoch {under_way} composes best. Once they are "
                        "found, the run composes with it; until then all stays as it is.")  # fmt: skip
@@ -57,9 +57,9 @@ def hear(run: Run, key: str) -> None:
 
 
 def title(moment: Moment) -> str:
-    """An epoch, and what it is."""
+    """An epoch, and what it is. No stop of the slider is called so: a value whose name changes is lost to it."""
     words = ["untrained"] * (moment.epoch == 0) + ["validation's choice"] * moment.best + ["yours"] * moment.chosen
-    return f"{moment.epoch}" + (f" ({', '.join(words)})" if words else "")
+    return f"epoch {moment.epoch}" + (f" ({', '.join(words)})" if words else "")
 
 
 def _play(run: Run, moment: Moment, moments: dict[int, Moment], place: str) -> None:
@@ -67,17 +67,23 @@ def _play(run: Run, moment: Moment, moments: dict[int, Moment], place: str) -> N
     best = next((m for m in moments.values() if m.best), None)
     beside = best is not None and best.epoch != moment.epoch
     if beside and st.toggle("Beside validation's choice", key=f"{place}.beside"):
-        pieces = [(f"epoch {title(m)}", song_of(m)) for m in (moment, best)]
+        pieces = [(title(m), song_of(m)) for m in (moment, best)]
         players(pieces, f"{place}.both")
     else:
         player(song_of(moment), f"{run.name}-epoch-{moment.epoch}", f"{place}.one", listen=False)
 
 
-def _said(moment: Moment) -> str:
+def _said(moment: Moment, moments: dict[int, Moment]) -> str:
     known = {"nll": "surprise {:.2f} nats a frame", "density": "{:.1f} notes a frame"}
     scores = [form.format(moment.scores[k]) for k, form in known.items() if moment.scores.get(k) is not None]
     own = f" On held-out songs: {', '.join(scores)}." if scores else ""
-    return f"Every epoch composes from the same start with the same random numbers.{own}"
+    marked = [f"{who} chose epoch {m.epoch}" for who, m in (
+        ("validation", next((m for m in moments.values() if m.best), None)),
+        ("you", next((m for m in moments.values() if m.chosen), None)),
+    ) if m and m is not moment]  # fmt: skip
+    others = f" {capital(', '.join(marked))}" if marked else ""
+    alike = "Every epoch composes from the same start with the same random numbers."
+    return f"{capital(title(moment))}{own} {alike}{others}"
 
 
 def _buttons(run: Run, moment: Moment, place: str) -> None:
