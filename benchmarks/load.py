@@ -1,6 +1,6 @@
 """How the studio bears a class: many people look at pages and compose while one trains.
 
-    python benchmarks/load.py [--sessions 1 5 10 20] [--actions 15] [--no-training]
+    python benchmarks/load.py [--sessions 1 5 10 20] [--actions 15] [--no-training] [--json FILE]
 
 A server of its own on this machine, warm (each page was opened once). A person is a session of Streamlit's own protocol
 over a web socket: opens a page, reads (a pause of 2 to 14 s, 8 on average), opens the next; one action in six composes
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import re
@@ -218,11 +219,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 5, 10, 20], help="how many people at once")
     parser.add_argument("--actions", type=int, default=15, help="what each of them does")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures there, for docs/growth.py")
     parser.add_argument("--no-training", action="store_true", help="nobody trains beside them")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before; training: {not args.no_training}")
     print("sessions  pages     p50     p95   worst   pieces     p50     p95   worst   server   failed")
-    missed = False
+    missed, rows = False, []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         home.mkdir()
@@ -237,6 +239,8 @@ def main() -> int:
                     cells = [f"{len(took[k]):>6} {_spread(took[k])}" for k in ("look", "compose")]
                     print(f"{n:>8} {cells[0]}   {cells[1]}   {share:5.0%}   {len(wrong):>6}", flush=True)
                     print("\n".join(f"    {word}" for word in dict.fromkeys(wrong)), end="\n" if wrong else "")
+                    rows.append({"sessions": n, "server": share, "actions": sum(map(len, took.values()))})
+                    rows[-1] |= {k: {q: float(np.percentile(took[k], q)) for q in (50, 95)} for k in took}
                     missed |= bool(wrong) or np.percentile(took["look"], 95) > GOAL
                 if training and training.poll() is not None:
                     print("the training ended before the crowd did: these figures are those without one")
@@ -245,6 +249,8 @@ def main() -> int:
                 if training:
                     training.kill()
                     training.wait()
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows))
     print(f"goal: 95 of 100 pages within {GOAL:g} s: {'missed' if missed else 'met'}")
     return int(missed)
 
