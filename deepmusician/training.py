@@ -65,7 +65,10 @@ class Trainer:
         self.rare = rare_keys(common) if self.model.composes else None
         self.windows = Windows(rolls, train, options.seq_len, options.step, self.model.source_frames, options.balance)
         optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+            self.model.parameters(),
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
         )
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         self.learner = self.accelerator.unwrap_model(self.wrapped)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from deepmusician.errors import OptionError
@@ -19,6 +19,7 @@ from deepmusician.models.backbones.base import Backbone
 from deepmusician.models.base import CHUNK, Model, masked_mean, new_backbone
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Batch
+from deepmusician.models.dropping import Dropout
 from deepmusician.models.frames import LOUDEST
 from deepmusician.models.heads.strokes import LEVELS, Strokes, level_nll, level_of, velocity_of
 from deepmusician.roll import KEYS
@@ -94,7 +95,7 @@ class Expression(Model):
             raise OptionError(f"expression gives velocities, got planes {config.planes}; set planes to velocity")
         self.onward = new_backbone(config, self.inputs.size, config.num_layers)
         self.back = new_backbone(config, self.inputs.size, config.num_layers)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = Velocities(2 * self.onward.size + config.frame_size, config)
 
     def contexts(

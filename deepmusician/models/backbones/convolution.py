@@ -16,6 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from deepmusician.models.backbones.base import Backbone, Shapes, State
 from deepmusician.models.config import ModelConfig
+from deepmusician.models.dropping import Dropout
 
 
 class Block(nn.Module):
@@ -32,7 +33,7 @@ class Block(nn.Module):
             for width in (inputs, c.hidden_size)
         )
         self.residual = nn.Conv1d(inputs, c.hidden_size, 1) if inputs != c.hidden_size else nn.Identity()
-        self.dropout = nn.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
 
     def forward(self, x: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """`x` [B, inputs, T] -> [B, hidden_size, T]; `before` and what comes back are [B, channels, past]."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepmusician.models.backbones.base import Backbone, Shapes, State, each
 from deepmusician.models.config import ModelConfig
+from deepmusician.models.gru_layer import run_gru, suits
 
 # elsewhere torch has no LSTM of bf16 and stops; other networks it emulates
 HALF_LSTM = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -21,11 +22,20 @@ def run(network: nn.RNNBase, x: Tensor, state: State) -> tuple[Tensor, State]:
     dtype, is_lstm = network.weight_hh_l0.dtype, isinstance(network, nn.LSTM)
     if is_lstm and not network.training and x.shape[int(network.batch_first)] == 1:
         return _lstm_step(network, x.to(dtype), each(state, lambda tensor: tensor.to(dtype)))
+    if suits(network, x):
+        return _gru_by_hand(network, x.to(dtype), tuple(layer[0].to(dtype) for layer in state))
     stacked = tuple(torch.stack(part).to(dtype) for part in zip(*state, strict=True))  # each [layers, B, hidden_size]
     half = torch.is_autocast_enabled("cpu") and (HALF_LSTM or not is_lstm)
     with torch.autocast("cpu", enabled=half):
         y, after = network(x.to(dtype), stacked if is_lstm else stacked[0])
     return y, tuple(zip(*(after if is_lstm else (after,)), strict=True))
+
+
+def _gru_by_hand(network: nn.GRU, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, State]:
+    """Time first, as it is written there, whichever way the network has it."""
+    time_first = x.transpose(0, 1) if network.batch_first else x
+    y, after = run_gru(network, time_first, state)
+    return y.transpose(0, 1) if network.batch_first else y, tuple((layer,) for layer in after)
 
 
 def _lstm_step(network: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -17,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from deepmusician.errors import OptionError
 from deepmusician.models.backbones.base import Backbone, Shapes, State, randn
 from deepmusician.models.config import ModelConfig
+from deepmusician.models.dropping import Dropout
 
 CHUNK = 64  # at least so many frames at once: the memory needed grows with T, not with its square
 
@@ -30,7 +31,7 @@ class Block(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(2))
         self.qkv, self.out = nn.Linear(size, 3 * size, bias=False), nn.Linear(size, size)
         self.wide = nn.Sequential(nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
-        self.dropout = nn.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
 
     def forward(self, x: Tensor, past: tuple[Tensor, ...], seen: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`x` [B, T, size], keys and values of n frames before -> the same, those of n + T frames.

@@ -14,6 +14,7 @@ from deepmusician.errors import OptionError
 from deepmusician.losses import Loss, cell_loss, posterior_logits
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Sampling
+from deepmusician.models.dropping import Dropout
 from deepmusician.roll import KEYS
 
 
@@ -84,7 +85,7 @@ def classifier(inputs: int, outputs: int, c: ModelConfig) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(inputs, c.classifier_size),
         nn.ReLU(),
-        nn.Dropout(c.classifier_dropout),
+        Dropout(c.classifier_dropout),
         nn.Linear(c.classifier_size, outputs),
     )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import linear
 
 from deepmusician.losses import logits_for_posterior
 from deepmusician.models.config import ModelConfig
+from deepmusician.models.dropping import dropout
 from deepmusician.models.heads.autoregressive import Autoregressive
 from deepmusician.roll import KEYS
 
