@@ -2,11 +2,13 @@
 power cut.
 
 Each is written beside its place, on the same file system, flushed, renamed into its place, and the folder is flushed,
-too. Knows nothing of what is in them.
+too. Where there is no room for it, DiskFullError says how much to free. Knows nothing of what is in them.
 """
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import re
 import shutil
@@ -16,23 +18,44 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from deepmusician.errors import DiskFullError
+
 _ASIDE = re.compile(r"\.(.+)\.\d+\.old\.tmp")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# how libraries that pass on no number say it: safetensors, NumPy, SQLite
+_NO_ROOM_WORDS = re.compile(r"os error (28|122)\b|No space left|\d+ requested and \d+ written|disk is full")
+LEAST_MB = 10  # to be freed, however little was to be written: something will follow
 SETTLED = 10.0  # seconds after which a folder set aside is a dead process's: a living one takes milliseconds
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or as before."""
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or as before. Raises DiskFullError."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with draft.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
-    except BaseException:
+    except BaseException as error:
         draft.unlink(missing_ok=True)  # a full disk is not filled further
+        if full := no_room(error, len(data)):
+            raise full from error
         raise
     flush(path.parent)
+
+
+def no_room(error: BaseException, wanted: int = 0) -> DiskFullError | None:
+    """What to say where `error` means that a disk is full and `wanted` bytes are to be written; else None."""
+    if isinstance(error, DiskFullError):
+        return error
+    if getattr(error, "errno", None) not in _NO_ROOM and not _NO_ROOM_WORDS.search(str(error)):
+        return no_room(error.__cause__, wanted) if error.__cause__ else None
+    megabytes = max(LEAST_MB, math.ceil(2 * wanted / 1e6))  # for it, and as much again for what comes after
+    return DiskFullError(
+        f"the disk is full: free {megabytes:,} MB, then do it again; what was saved before is as it was"
+    )
 
 
 def flush(path: Path) -> None:
@@ -71,20 +94,25 @@ class AtomicFolder:
         self.draft.mkdir(parents=True)
         return self.draft
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.draft, ignore_errors=True)
-            return
+    def __exit__(self, kind: type | None, error: BaseException | None, *_: object) -> None:
         try:
+            if error is not None:
+                raise error
             for top, _, names in os.walk(self.draft):
                 for name in names:
                     if not os.path.islink(place := Path(top, name)):
                         flush(place)
                 flush(Path(top))
             self._put()
-        except BaseException:
+        except BaseException as problem:
+            wanted = max(_bytes_in(self.draft), _bytes_in(self.folder))
             shutil.rmtree(self.draft, ignore_errors=True)
-            raise
+            full = no_room(problem, wanted)
+            if full and full is not problem:
+                raise full from problem
+            if problem is not error:  # that one goes on by itself
+                raise
+            return
         flush(self.folder.parent)
 
     def _put(self) -> None:
@@ -98,6 +126,10 @@ class AtomicFolder:
                 self.old.rename(self.folder)
             raise
         shutil.rmtree(self.old, ignore_errors=True)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(Path(top, name).lstat().st_size for top, _, names in os.walk(folder) for name in names)
 
 
 def put_back(parent: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deepmusician import __version__
+from deepmusician.atomic import no_room
 from deepmusician.cli_runs import add_runs, add_workspace, list_or_stop, workspace
 from deepmusician.errors import DeepMusicianError, OptionError
 from deepmusician.flags import add_checkpoint as _add_checkpoint
@@ -40,14 +41,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.run_command(args) or 0
     except DeepMusicianError as error:
-        print(f"deepmusician: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
+        return _told(error)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("deepmusician: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if full := no_room(error):
+            return _told(full)
+        raise
+
+
+def _told(error: DeepMusicianError) -> int:
+    print(f"deepmusician: {' '.join(str(error).split())}", file=sys.stderr)
+    return error.exit_code
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from deepmusician.atomic import replace_file
 from deepmusician.errors import OptionError, RunError
 
 
@@ -178,7 +179,7 @@ def export(args: argparse.Namespace) -> int:
     if not output.parent.is_dir():
         raise OptionError(f"the folder {output.parent} does not exist; make it first")
     content = capsule.export_run(run)
-    output.write_bytes(content)
+    replace_file(output, content)
     print(f"{output}: {len(content) / 1e6:.1f} MB")
     if any(song["held_out"] for song in run.songs()):
         print("it holds openings of held-out songs, for composing on from them", file=sys.stderr)

@@ -10,6 +10,10 @@ class DeepMusicianError(Exception):
     exit_code = 2
 
 
+class DiskFullError(DeepMusicianError):
+    """There was no room to write something; what was there before is as it was."""
+
+
 class MidiError(DeepMusicianError):
     """A file or a song cannot be read, written or put on the keyboard."""
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deepmusician.atomic import replace_file
+from deepmusician.atomic import AtomicFolder, replace_file
 from deepmusician.errors import LibraryError, MidiError, OptionError
 from deepmusician.midi import read_midi, write_midi
 from deepmusician.notes import Song, fingerprint
@@ -141,11 +141,9 @@ def add(request: Request, song: Song, title: str, weights: str) -> Piece:
     id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     made = now.isoformat(timespec="seconds")
     piece = Piece(id, made, request, title, weights, len(song), song.beats, song.seconds)
-    draft = _folder() / f".new-{id}"
-    draft.mkdir(parents=True)
-    write_midi(song, draft / _MIDI)
-    _write(piece, draft)
-    draft.rename(_folder() / id)
+    with AtomicFolder(_folder() / id) as draft:
+        write_midi(song, draft / _MIDI)
+        _write(piece, draft)
     return piece
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from deepmusician.atomic import replace_file
 from deepmusician.budget import Contract, read_contract, write_contract
 from deepmusician.errors import RunError
 from deepmusician.losses import KINDS
@@ -60,7 +61,7 @@ def new_lab(
     for loss in losses:
         run = new_run(dataclasses.replace(options, loss=loss), f"{name}-{_word(loss)}")
         write_contract(run.path, Contract(None if minutes is None else minutes / len(losses)))
-        (run.path / MARK).write_text(json.dumps({"lab": name, "loss": loss}) + "\n", "utf-8")
+        replace_file(run.path / MARK, json.dumps({"lab": name, "loss": loss}) + "\n")
     return Lab(name)
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepmusician.atomic import replace_file
 from deepmusician.errors import LibraryError, OptionError
 from deepmusician.flags import verb as add_verb
 
@@ -79,7 +80,7 @@ def _export(args: argparse.Namespace) -> str:
 
     content = export_data_set(args.name)
     try:
-        Path(args.export).write_bytes(content)
+        replace_file(Path(args.export), content)
     except OSError as error:
         raise OptionError(f"{args.export} cannot be written ({error.strerror}); choose another place") from error
     return f"{args.export}: {len(content):,} bytes"

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from deepmusician.atomic import replace_file
 from deepmusician.errors import ListeningError, OptionError
 from deepmusician.flags import add_checkpoint, verb
 from deepmusician.progress import Bar
@@ -111,7 +112,7 @@ def export(args: argparse.Namespace) -> int:
     if not output.parent.is_dir():
         raise OptionError(f"the folder {output.parent} does not exist; make it first")
     text = listening_results.export_csv(engine, test)
-    output.write_text(text, "utf-8", newline="")
+    replace_file(output, text)
     print(f"{output}: {text.count(chr(10)) - 1} votes")
     return 0
 

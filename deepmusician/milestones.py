@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepmusician.checkpoint import CARD, MILESTONES, WEIGHTS, AtomicFolder, amend_card, load, milestone, read_card
+from deepmusician.atomic import AtomicFolder, flush
+from deepmusician.checkpoint import CARD, MILESTONES, WEIGHTS, amend_card, load, milestone, read_card
 from deepmusician.errors import RunError
 from deepmusician.runs import Run, command_apart
 
@@ -153,6 +154,7 @@ def point(link: Path, folder: Path) -> None:
     draft.unlink(missing_ok=True)
     draft.symlink_to(os.path.relpath(folder, link.parent))
     os.replace(draft, link)
+    flush(link.parent)
 
 
 def prune(run: Run) -> None:
@@ -160,6 +162,10 @@ def prune(run: Run) -> None:
     folder = run.path / "checkpoints"
     used = {(folder / link).resolve().name for link in ("last", "best")}
     spare = sorted(p for p in folder.glob("epoch-*") if p.name not in used)
-    drafts = [*folder.glob(".epoch-*.tmp"), *(run.path / MILESTONES).glob(".epoch-*.tmp")]
+    places = (folder.name, f"{folder.name}/epoch-*", MILESTONES, "samples", "baselines")
+    drafts = [draft for place in places for draft in run.path.glob(f"{place}/.*.tmp")]
     for path in [*spare[:-1], *drafts]:  # drafts are left by a kill; the lock makes them ours
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

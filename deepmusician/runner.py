@@ -20,10 +20,12 @@ import numpy as np
 from filelock import Timeout
 
 from deepmusician.advice import doubts, findings
+from deepmusician.atomic import no_room, replace_file
 from deepmusician.baselines import compose as compose_simply
 from deepmusician.baselines import fit, judge
 from deepmusician.budget import promise, read_contract, write_contract
-from deepmusician.errors import CheckpointError, DeepMusicianError, RunError
+from deepmusician.checkpoint import CARD, MILESTONES, milestone
+from deepmusician.errors import CheckpointError, DeepMusicianError, DiskFullError, RunError
 from deepmusician.lab import in_turn, settled
 from deepmusician.metrics import held_share
 from deepmusician.midi import write_midi
@@ -75,7 +77,7 @@ class _Session:
         self.run, self.on_status, self.data, self.writes = run, on_status, data, writes
         self.options = run.options()
         self.signalled = False
-        self.status = Status("starting", n_epochs=self.options.n_epochs, message="Reading the music.")
+        self.status = Status("starting", n_epochs=self.options.n_epochs, message="Reading the music.", begun=True)
         self.written = 0.0
 
     def train_with_status(self, resume: bool) -> Status:
@@ -84,11 +86,20 @@ class _Session:
             with self._signals(), training_slot(self.run, self._stopped):
                 return self.train(resume)
         except DeepMusicianError as error:
-            self.say("failed", str(error))
+            self._fail(error)
             raise
         except Exception as error:
+            if full := no_room(error):
+                self._fail(full)
+                raise full from error
             self.say("failed", f"An unexpected error stopped it ({type(error).__name__}: {error}); see log.txt.")
             raise
+
+    def _fail(self, error: DeepMusicianError) -> None:
+        try:
+            self.say("failed", str(error))
+        except DiskFullError:  # not even for that is there room: a dead process's run is shown as interrupted
+            log.error("%s", error)
 
     def train(self, resume: bool) -> Status:
         self.began = time.monotonic()
@@ -151,7 +162,7 @@ class _Session:
         for name, model in simple.items():
             frames = compose_simply(model, SAMPLE_FRAMES, self.options.seed).view(np.uint8)
             roll = roll_from_frames(frames, parse_division(self.options.division))
-            write_midi(from_roll(roll, tempo_bpm=TEMPO_BPM), folder / f"{name}.mid")
+            replace_file(folder / f"{name}.mid", write_midi(from_roll(roll, tempo_bpm=TEMPO_BPM)))
         return judge(simple, map(rolls.sounding, judged), rolls.planes)
 
     def _begin(self, songs: list[dict[str, Any]]) -> None:
@@ -171,13 +182,13 @@ class _Session:
             self._write_sample(0, self._compose()[0])
         if kept or self.options.start_from:  # with the weights it began with, a branch can be repeated
             model, card = self.trainer.model, self.card | {"epoch": 0, "threshold": self.trainer.threshold}
-            folder = self.run.path / checkpoint.MILESTONES / checkpoint.milestone(0)
+            folder = self.run.path / MILESTONES / milestone(0)
             checkpoint.save(folder, model, card | {"options": to_dict(self.options)})
 
     def _write_sample(self, epoch: int, song: Song) -> None:
         samples = self.run.path / "samples"
         samples.mkdir(exist_ok=True)
-        write_midi(song, samples / f"epoch-{epoch:04d}.mid")
+        replace_file(samples / f"epoch-{epoch:04d}.mid", write_midi(song))
 
     def _epochs(self) -> Status:
         began = time.monotonic()
@@ -187,7 +198,7 @@ class _Session:
                 self._keep(report)
         finished = self.trainer.epoch >= self.options.n_epochs
         if self.writes and self.trainer.batch and not finished:
-            save_as(self.run, self.trainer, self.card, f"epoch-{self.trainer.epoch:04d}+{self.trainer.batch:05d}")
+            save_as(self.run, self.trainer, self.card, f"{milestone(self.trainer.epoch)}+{self.trainer.batch:05d}")
         if self.writes and self.run.checkpoint("best") and self.trainer.model.composes:
             self._calibrate()  # after saving: it draws random numbers that the next step must not miss
             if finished:
@@ -198,7 +209,11 @@ class _Session:
         return self.say("stopped", f"Stopped in epoch {self.trainer.epoch + 1}; resume goes on from here.")
 
     def _keep(self, report: dict[str, Any]) -> None:
-        """Everything a finished epoch leaves behind; the checkpoint first, so that the log never runs ahead of it."""
+        """Everything a finished epoch leaves behind.
+
+        Sample and log come before the checkpoint, which is gone on from once it is there: what a kill left ahead of it
+        is cut back then, and nothing is missing.
+        """
         song = None
         report["warnings"] = doubts(report, self.baselines)
         if self.trainer.model.composes:
@@ -206,17 +221,25 @@ class _Session:
             report["composed"] = {"density": float(sounding.sum(1).mean()), "held_share": held_share(sounding)}
             report["warnings"] = findings(sounding, report, self.options, self.card["data"]) + report["warnings"]
         self.card["scores"] = {k: report[k] for k in ("epoch", "train", "valid", "threshold")}
-        folder = save_as(self.run, self.trainer, self.card, f"epoch-{report['epoch']:04d}")
-        if report["best"]:
-            point(self.run.path / "checkpoints" / "best", folder)
-        if report["epoch"] in milestone_epochs(self.options.milestones, report["epoch"]):
-            keep(self.run, folder, report["epoch"])
         if song is not None:
             self._write_sample(report["epoch"], song)
         self.run.write_metrics([*self.run.metrics()[: report["epoch"] - 1], report])
-        prune(self.run)
+        save_as(self.run, self.trainer, self.card, milestone(report["epoch"]))
+        self._record(report)
         self._count_time()
         self.written = 0.0  # say so at once
+
+    def _record(self, report: dict[str, Any]) -> None:
+        """Let the checkpoint of a finished epoch be the best or a milestone, and clear away what is not needed; done
+        again, it changes nothing."""
+        epoch = report["epoch"]
+        folder = self.run.path / "checkpoints" / milestone(epoch)
+        if report["best"]:
+            point(self.run.path / "checkpoints" / "best", folder)
+        kept = (self.run.path / MILESTONES / milestone(epoch) / CARD).is_file()
+        if not kept and epoch in milestone_epochs(self.options.milestones, epoch):
+            keep(self.run, folder, epoch)
+        prune(self.run)
 
     def _calibrate(self) -> None:
         """Let the best model, and the one chosen by ear, compose music as full and as restless as it learnt."""
@@ -276,8 +299,13 @@ class _Session:
                 problem = error
         else:
             raise problem
-        self.run.write_metrics(self.run.metrics()[: self.trainer.epoch])  # what came after the checkpoint is redone
+        if not self.writes:
+            return
+        reports = self.run.metrics()[: self.trainer.epoch]
+        self.run.write_metrics(reports)  # what came after the checkpoint is redone
         forget_after(self.run, self.trainer.epoch)
+        if reports and folder.name == milestone(len(reports)):  # a kill may have come right after it was saved
+            self._record(reports[-1])
 
     def _batches_done(self) -> int:
         return self.trainer.epoch * self.trainer.batches_per_epoch() + self.trainer.batch

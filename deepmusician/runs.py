@@ -55,6 +55,7 @@ class Status:
     frames_per_second: float | None = None
     message: str = ""
     time: float = 0.0  # when this was written, seconds since 1970
+    begun: bool = False  # of one that starts: whether its process already holds the lock
 
     @property
     def live(self) -> bool:
@@ -106,7 +107,7 @@ class Run:
         values = _read_json(self.path / "status.json")
         known = {f.name for f in fields(Status)}
         status = Status(**{"state": "starting", "time": self._made()} | {k: v for k, v in values.items() if k in known})
-        young = status.state == "starting" and time.time() - status.time < GRACE
+        young = status.state == "starting" and not status.begun and time.time() - status.time < GRACE
         if not status.live or young or self.is_locked():
             return status
         return Status(

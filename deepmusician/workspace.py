@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from deepmusician.atomic import replace_file
 from deepmusician.errors import LibraryError
 
 HOME_VARIABLE = "DEEPMUSICIAN_HOME"
@@ -91,7 +92,7 @@ def own_environment() -> dict[str, str]:
 def share(token: str) -> None:
     """Let whoever knows `token`, which cannot be guessed, reach what it names in this workspace: see `visiting`."""
     _check(token)
-    (_made(home() / SHARED) / token).write_text(_owner(), "utf-8")
+    replace_file(_made(home() / SHARED) / token, _owner())
 
 
 def unshare(token: str) -> None:

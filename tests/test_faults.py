@@ -1,21 +1,19 @@
 """Faults: kills, full disks and damaged files lose nothing that was there before."""
 
-import contextlib
+import dataclasses
 import errno
 import json
-import os
 import random
-import shutil
-import signal
-import time
 
 import pytest
 import torch
+from faulty import Killed, different, make_run
+from full_disk import SIZES, files_up_to, full_at, things
 from safetensors.torch import load
 
-from deepmusician import atomic
-from deepmusician.atomic import AtomicFolder, is_held, put_back, replace_file
-from deepmusician.errors import CheckpointError
+from deepmusician import atomic, people, runner
+from deepmusician.atomic import AtomicFolder, is_held, no_room, put_back, replace_file
+from deepmusician.errors import CheckpointError, DiskFullError
 from deepmusician.runner import saved, train_run
 from deepmusician.runs import Run
 
@@ -24,46 +22,53 @@ def files(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def full_at(monkeypatch, call, nth):
-    """Let the nth call of an os function find the disk full."""
-    real, calls = getattr(os, call), []
-
-    def failing(*args, **named):
-        calls.append(args)
-        if len(calls) == nth:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(*args, **named)
-
-    monkeypatch.setattr(os, call, failing)
-    return calls
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch, call):
+def test_a_full_disk_leaves_the_file_as_it_was_and_says_how_much_to_free(tmp_path):
     file = tmp_path / "status.json"
     replace_file(file, "old")
-    full_at(monkeypatch, call, 1)
-    with pytest.raises(OSError, match="No space"):
-        replace_file(file, "new")
-    assert files(tmp_path) == {file.relative_to(tmp_path): b"old"}
+    for nth in (1, 2):  # flushing it, renaming it
+        with pytest.raises(DiskFullError, match=r"the disk is full: free 24 MB, then do it again"), full_at(nth):
+            replace_file(file, "n" * 12_000_000)
+        assert files(tmp_path) == {file.relative_to(tmp_path): b"old"}
 
 
-@pytest.mark.parametrize("nth", range(1, 8))
-def test_a_full_disk_leaves_the_folder_as_it_was_at_every_step(tmp_path, monkeypatch, nth):
-    def write(text):
-        with AtomicFolder(tmp_path / "epoch-0001") as draft:
-            (draft / "model").write_text(text)
-            (draft / "card").write_text(text)
+@pytest.mark.parametrize("error", [OSError(errno.EDQUOT, "quota"), OSError("64 requested and 0 written"),
+                                   RuntimeError("I/O error: No space left on device (os error 28)")])  # fmt: skip
+def test_a_full_disk_is_known_by_whatever_words(error):
+    wrapped = ValueError("it failed")
+    wrapped.__cause__ = error
+    assert "free 10 MB" in str(no_room(error)) and "free 10 MB" in str(no_room(wrapped))
+    assert no_room(OSError(errno.EACCES, "denied")) is None
 
-    write("old")
-    calls = full_at(monkeypatch, "fsync", nth)
-    with contextlib.suppress(OSError):
-        write("new")
-    done = nth > 3  # two files and their folder are flushed before it takes its place
-    monkeypatch.undo()
-    assert len(calls) == min(nth, 4) or nth > 4
-    assert set(files(tmp_path).values()) == {b"new" if done else b"old"}
-    assert [p.name for p in tmp_path.iterdir()] == ["epoch-0001"]
+
+def test_where_the_disk_is_full_at_any_step_of_any_saving_nothing_is_lost(home, small_run, monkeypatch):
+    monkeypatch.setattr(people, "_COST", {"n": 2, "r": 1, "p": 1})
+    for name, thing in things(home, Run(small_run)).items():
+        thing.save()
+        steps = 0
+        while thing.survives(full_at(steps + 1)):
+            steps += 1
+        assert steps >= 3, f"{name} is written in {steps} steps"
+        refused = [thing.survives(files_up_to(size)) for size in SIZES]
+        assert any(refused), name
+    assert not [path for path in home.rglob("*") if path.name.startswith(".") and path.name.endswith(".tmp")]
+
+
+def test_a_training_that_finds_the_disk_full_says_so_and_goes_on_later(small_run, short):
+    run = Run(small_run)
+    run.write_options(dataclasses.replace(run.options(), n_epochs=7))
+    before = run.metrics()
+    with full_at(40), pytest.raises(DiskFullError):
+        train_run(run, resume=True)
+    status = run.status()
+    assert status.state == "interrupted" and run.metrics()[:5] == before  # not even its last word found room
+    train_run(run, resume=True)
+    assert run.status().state == "finished" and len(run.metrics()) == 7
+
+
+@pytest.fixture
+def unjudged(monkeypatch):
+    """What follows the last epoch is left out: benchmarks/faults.py kills that, too."""
+    monkeypatch.setattr(runner._Session, "_judge", lambda self: None)
 
 
 def outcome(run):
@@ -79,7 +84,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "card.json"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(small_run, name):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(small_run, unjudged, name):
     run = Run(small_run)
     before = outcome(run)
     file = run.checkpoint("last") / name
@@ -145,25 +150,22 @@ def test_the_log_of_epochs_is_cut_back_to_the_checkpoint(small_run):
     same(outcome(run), before)
 
 
-def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(small_run, home):
-    """The same training, killed again and again at random moments, has the same curve and weights to the bit."""
-    options = Run(small_run).options()
-    run = Run(home / "runs" / "killed")
-    run.path.mkdir()
-    run.write_options(options)
-    rng = random.Random(5)
-    for _ in range(3):
-        child = os.fork()
-        if child == 0:
-            try:
-                train_run(run, resume=True)
-            finally:
-                os._exit(0)
-        time.sleep(rng.uniform(0.05, 1.2))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        assert not run.is_locked()
-    train_run(run, resume=True)
-    same(outcome(run), outcome(Run(small_run)))
-    assert not list(run.path.rglob(".epoch-*.tmp"))
-    shutil.rmtree(run.path)
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(small_run, home, short, unjudged, monkeypatch):
+    """The same training, killed again and again at random moments and writes, leaves the same to the bit."""
+    options = dataclasses.replace(Run(small_run).options(), n_epochs=3)
+    killed = Killed(random.Random(5))
+    with killed.watched():
+        whole, run = (make_run(home / "runs" / name, options) for name in ("whole", "killed"))
+        killed.train(whole)
+        moments = killed.moments()
+        with monkeypatch.context() as m:  # first when an epoch is saved, before it is the best and a milestone
+            m.setattr(runner._Session, "_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                train_run(run)
+        assert run.checkpoint("last") and not run.checkpoint("best") and not run.is_locked()
+        for share in (0.1, 0.25, 0.4):
+            assert killed.train(run, at=round(share * moments))
+            assert not run.is_locked()
+        killed.train(run, after=0.2)
+        killed.train(run)
+    assert different(run, whole) == []

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from deepmusician.atomic import no_room
 from deepmusician.errors import DeepMusicianError
 from ui import figures, keys, people, router
 
@@ -54,11 +55,15 @@ def opening(title: str, lead: str) -> None:
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Show an error the package raised on purpose as its sentence; any other error stays an error."""
+    """Show an error the package raised on purpose, or that a full disk did, as its sentence; any other error stays an
+    error."""
     try:
         yield
-    except DeepMusicianError as error:
-        st.error(capital(str(error)), icon=":material/error:")
+    except Exception as error:
+        told = error if isinstance(error, DeepMusicianError) else no_room(error)
+        if told is None:
+            raise
+        st.error(capital(str(told)), icon=":material/error:")
 
 
 def capital(text: str) -> str:
