@@ -23,6 +23,7 @@ from deepmusician.flags import add_checkpoint as _add_checkpoint
 from deepmusician.flags import add_options as _add_options
 from deepmusician.flags import chosen as _chosen
 from deepmusician.flags import verb as _verb
+from deepmusician.ingest_verb import add_ingest_verb
 from deepmusician.library_verbs import add_library_verb
 from deepmusician.listening_verbs import add_listening_verb
 from deepmusician.options import GenerateOptions, RewriteOptions, from_dict
@@ -84,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     _inspect_parser(verbs)
     _runs_parser(verbs)
     add_library_verb(verbs)
+    add_ingest_verb(verbs)
     add_listening_verb(verbs)
     add_serve_verb(verbs)
     _verb(verbs, "corpora", corpora, "what music is built in, with counts")

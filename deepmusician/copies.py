@@ -25,7 +25,7 @@ LIKE = 0.7  # share of the shorter piece's n-grams that a copy has in common wit
 FEW = 16  # n-grams in common, below which pieces must be alike in length too
 COMMON = 40  # an n-gram in more pieces than this, a scale perhaps, tells nothing
 GRID = 8  # moments a beat: notes of a chord that are struck a little apart are one
-_POWERS = np.array([pow(0x9E3779B97F4A7C15, i + 1, 2**64) for i in range(INTERVALS)], np.uint64)
+POWERS = np.array([pow(0x9E3779B97F4A7C15, i + 1, 2**64) for i in range(INTERVALS)], np.uint64)
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,16 @@ def _grams(line: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0, np.uint64), line[:0]
     runs = np.lib.stride_tricks.sliding_window_view(steps, size)
     moving = runs.any(1)
-    grams = (runs[moving] * _POWERS[:size]).sum(1, dtype=np.uint64) * np.uint64(2) + np.uint64(kind)
+    grams = hashed((runs[moving] * POWERS[:size]).sum(1, dtype=np.uint64), kind, size)
+    return grams, line[: len(runs)][moving]
+
+
+def hashed(sums: np.ndarray, kind: int, size: int) -> np.ndarray:
+    """The n-grams of `size` intervals of the upper (0) or lower (1) line whose intervals, each times its power, sum up
+    to `sums`, uint64 [N]."""
+    grams = sums * np.uint64(2) + np.uint64(kind)
     grams ^= grams >> np.uint64(31)
-    return grams * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(size), line[: len(runs)][moving]
+    return grams * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(size)
 
 
 def find_copies(pieces: Sequence[Lines]) -> list[Group]:
@@ -146,3 +153,10 @@ def _copy(pieces: Sequence[Lines], original: int, index: int) -> Copy:
     steps = other.pitches[there].astype(int) - one.pitches[here]
     values, votes = np.unique(steps, return_counts=True)
     return Copy(index, len(common) / min(len(one.grams), len(other.grams)), int(values[votes.argmax()]))
+
+
+def contained(one: Lines, other: Lines) -> tuple[int, int, int]:
+    """How many n-grams two pieces have in common, how many the one with fewer has, and the one with more."""
+    common = len(np.intersect1d(one.grams, other.grams, assume_unique=True))
+    few, many = sorted((len(one.grams), len(other.grams)))
+    return common, few, many

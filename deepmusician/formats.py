@@ -97,6 +97,12 @@ def read_songs(
         return [read(kind, data, limits)]
 
 
+def is_midi(name: str, data: bytes) -> bool:
+    """Whether a file is read as MIDI."""
+    suffix = Path(name).suffix.lower()
+    return (SUFFIXES.get(suffix) or _sniff(data)) == "midi"
+
+
 def _format_of(data: bytes, name: str) -> str:
     suffix = Path(name).suffix.lower()
     return SUFFIXES.get(suffix) or _sniff(data) or _unknown(data, suffix)

@@ -56,18 +56,29 @@ def glance(song: Song) -> Glance:
 def key_name(song: Song) -> str:
     """The key the file names first, else the likeliest by ear ("≈ D minor"); empty where nothing sounds."""
     if len(song.keys):
-        fifths, minor = int(song.keys["fifths"][0]), bool(song.keys["minor"][0])
-        return f"{_FIFTHS[fifths + 7 + 3 * minor]} {'minor' if minor else 'major'}"  # C minor has E♭'s signature
+        return signature_name(int(song.keys["fifths"][0]), bool(song.keys["minor"][0]))
     found = find_key(song)
     return f"≈ {TONICS[found[0]]} {found[1]}" if found else ""
 
 
+def signature_name(fifths: int, minor: bool) -> str:
+    """The key of a signature of so many sharps, or flats below 0."""
+    return f"{_FIFTHS[fifths + 7 + 3 * minor]} {'minor' if minor else 'major'}"  # C minor has E♭'s signature
+
+
 def meter_name(song: Song) -> str:
     """The meter of most of the song, and whether it changes for more than a bar or two: "3/4", "4/4, changing"."""
-    ends = np.append(song.meters["beat"][1:], max(song.beats, float(song.meters["beat"][-1])))
-    names = [f"{m['numerator']}/{m['denominator']}" for m in song.meters]
+    return usual_meter(song.meters, song.beats)
+
+
+def usual_meter(meters: np.ndarray, beats: float) -> str:
+    """As `meter_name`, of a map of meters in a song of so many beats."""
+    names = [f"{numerator}/{denominator}" for _, numerator, denominator in meters.tolist()]
+    if len(names) == 1:
+        return names[0]
+    ends = np.append(meters["beat"][1:], max(beats, float(meters["beat"][-1])))
     spans = dict.fromkeys(names, 0.0)
-    for name, span in zip(names, ends - song.meters["beat"], strict=True):
+    for name, span in zip(names, ends - meters["beat"], strict=True):
         spans[name] += float(span)
     used = [name for name, span in spans.items() if span > PASSING * sum(spans.values())] or names[:1]
     return max(used, key=spans.__getitem__) + (", changing" if len(used) > 1 else "")

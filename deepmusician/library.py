@@ -53,7 +53,7 @@ SAVED = "library:"  # before the name of a saved data set, where a folder may ha
 
 
 def read_source(source: str | Path, progress: Progress | None = None) -> DataSet:
-    """Read a file, a folder with all below it, a zip, a built-in corpus or a saved data set.
+    """Read a file, a folder with all below it, a zip, a built-in corpus, a saved data set or one style of it.
 
     What is on disk comes before a corpus or data set of the same name; `library:NAME` is always the saved data set.
     Raises LibraryError where there is nothing of that name, or nothing in it can be read.
@@ -67,7 +67,7 @@ def read_source(source: str | Path, progress: Progress | None = None) -> DataSet
         data = _read_files(_files_under(Path(path), limits), Path(path).resolve().name, progress, limits)
     elif str(source) in CORPORA:
         data = DataSet(str(source), load_corpus_entries(str(source), progress))
-    elif str(source) in list_data_sets():
+    elif str(source).partition("/")[0] in list_data_sets():
         data = load_data_set(str(source))
     else:
         raise LibraryError(not_found(str(source)))
@@ -134,7 +134,7 @@ def read_paths(paths: Iterable[str | Path], progress: Progress | None = None) ->
 
 
 def _read_files(files: Sequence[File], name: str, progress: Progress | None, limits: Limits) -> DataSet:
-    files = [(_printable(label), get) for label, get in files]
+    files = [(printable(label), get) for label, get in files]
     entries: list[Entry] = []
     answers = read_many(files, limits, ahead=len(files) >= MANY)
     for done, ((label, _), songs) in enumerate(zip(files, answers, strict=True), 1):
@@ -147,7 +147,7 @@ def _read_files(files: Sequence[File], name: str, progress: Progress | None, lim
 def _entries(label: str, songs: list[Song]) -> list[Entry]:
     if len(songs) == 1:
         return [Entry.of(label, songs[0])]
-    return [Entry.of(_printable(f"{label} {i} {song.title}".rstrip()), song) for i, song in enumerate(songs, 1)]
+    return [Entry.of(printable(f"{label} {i} {song.title}".rstrip()), song) for i, song in enumerate(songs, 1)]
 
 
 def _apart(entries: Iterable[Entry]) -> list[Entry]:
@@ -161,7 +161,7 @@ def _apart(entries: Iterable[Entry]) -> list[Entry]:
     return result
 
 
-def _printable(label: str) -> str:
+def printable(label: str) -> str:
     """A name that is safe on one line and in UTF-8, whatever bytes a file system or archive held."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in label)
 

@@ -13,6 +13,8 @@ from deepmusician.flags import verb as add_verb
 if TYPE_CHECKING:
     from deepmusician.doctor import Report
 
+MOST = 20  # of styles and refused files that are named
+
 
 def add_library_verb(verbs: Any) -> None:
     """The verb and its arguments."""
@@ -53,9 +55,12 @@ def _list(args: argparse.Namespace) -> str:
 def _tell(args: argparse.Namespace) -> str:
     """The doctor's findings, and each file that is not simply kept."""
     from deepmusician import doctor
+    from deepmusician.collected import is_collected
     from deepmusician.options import TrainOptions
-    from deepmusician.shelf import load_as_read, load_decisions
+    from deepmusician.shelf import folder_of, load_as_read, load_decisions
 
+    if is_collected(folder_of(args.name)):
+        return _tell_collected(args.name)
     data, decisions = load_as_read(args.name), load_decisions(args.name)
     reports = [doctor.examine(entry, decisions.of(entry.name)) for entry in data.entries]
     where = doctor.sides(reports, TrainOptions.valid_fraction, TrainOptions.seed)
@@ -69,6 +74,27 @@ def _tell(args: argparse.Namespace) -> str:
     lines += [_line(r) for r in reports if r.verdict != "kept" or r.reason]
     held = [r.name for r, side in zip(reports, where, strict=True) if side == doctor.HELD_OUT]
     return "\n".join([*lines, f"held out: {', '.join(held) or 'none'}"])
+
+
+def _tell_collected(name: str) -> str:
+    """A large data set in numbers, and the first of the files that could not be read."""
+    from deepmusician.collected import refusals, styles, totals
+    from deepmusician.shelf import folder_of, load_data_set
+
+    folder = folder_of(name)
+    counts, data = totals(folder), load_data_set(name)
+    lines = [f"{what:10}{counts[what]:14,.0f}" for what in ("files", "pieces", "notes", "bars", "minutes")]
+    lines.append(f"{'learnt':10}{len(data.songs):14,} pieces")
+    lines.append(f"{'lost':10}{counts['lost']:14,.0f} notes off the 88 keys, {counts['drums']:,.0f} of drums")
+    lines.append(f"{'twins':10}{counts['twins']:14,.0f} pieces nearly the same as another")
+    found = styles(folder)
+    if found:
+        named = ", ".join(f"{style} ({count:,})" for style, count in found[:MOST])
+        lines.append(f"styles: {named}" + (f" and {len(found) - MOST:,} more" if len(found) > MOST else ""))
+    lines += [f"refused  {piece}: {reason}" for piece, reason in refusals(folder, MOST)]
+    if counts["refused"] > MOST:
+        lines.append(f"… and {counts['refused'] - MOST:,.0f} more refused")
+    return "\n".join(lines)
 
 
 def _line(report: Report) -> str:

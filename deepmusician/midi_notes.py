@@ -36,7 +36,7 @@ ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
 
 Part = tuple[int, int]  # track of the file, channel from 0
 
-_REPAIRS = {
+REPAIRS = {
     "endless": "closed {} without a note-off, at the next note on that key or the end of the track",
     "doubled": "left out {} told twice at one moment with one note-off",
     "short": "gave {} of no length one tick",
@@ -81,7 +81,7 @@ def pair_notes(events: Events, limits: Limits = DEFAULTS) -> Paired:
     end = end[start]
     counts["short"] = _lengthen(events.tick[start], end)
     part = number[_part_code(events, start)]
-    repairs = [words.format(count_of(counts[what], "note")) for what, words in _REPAIRS.items() if counts[what]]
+    repairs = [words.format(count_of(counts[what], "note")) for what, words in REPAIRS.items() if counts[what]]
     touched = Touched(counts["doubled"], counts["endless"], counts["short"])
     return Paired(start, end, part, _programs(events, start, part, parts), parts, repairs, touched)
 

@@ -98,3 +98,17 @@ class Bar:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
+
+
+class IngestBar(Bar):
+    """Files a second, refused so far and time left; callable as progress(state)."""
+
+    def __init__(self) -> None:
+        super().__init__("reading", "files")
+
+    def __call__(self, state: Any) -> None:
+        fresh = state.done - state.known
+        if self.bar is None and not fresh:
+            return
+        super().__call__(state.done, state.total)
+        self.bar.set_postfix_str(f"{state.refused:,} refused" + (f", {state.known:,} known" if state.known else ""))

@@ -69,11 +69,17 @@ def pitch_class_beats(song: Song) -> np.ndarray:
 
 def find_key(song: Song) -> tuple[int, str] | None:
     """The likeliest key by ear: its tonic's pitch class, and "major" or "minor"; None where nothing tells."""
-    weights = pitch_class_beats(song)
-    if np.ptp(weights) == 0:
-        return None
-    best = int(np.argmax(_UNIT @ (weights - weights.mean())))
-    return best % 12, "major" if best < 12 else "minor"
+    best = int(likeliest_keys(pitch_class_beats(song)[None])[0])
+    return (best % 12, "major" if best < 12 else "minor") if best >= 0 else None
+
+
+def likeliest_keys(beats: np.ndarray) -> np.ndarray:
+    """As `find_key`, of many songs by the beats [S, 12] for which their pitch classes sound: the tonic's pitch class,
+    12 more where minor, -1 where nothing tells."""
+    centred = beats - beats.mean(1, keepdims=True)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-300)
+    best = (centred @ _UNIT.T).round(9).argmax(1)  # of keys as likely the first, whatever rounding makes of them
+    return np.where(np.ptp(beats, axis=1) == 0, -1, best)
 
 
 def find_scale(song: Song) -> str | None:

@@ -11,11 +11,15 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from deepmusician.atomic import put_back, replace_file
+from deepmusician.collected import is_collected, open_collection
 from deepmusician.corpora import CORPORA, load_corpus_entries
 from deepmusician.decisions import Choice, Decisions, treated
 from deepmusician.errors import LibraryError
@@ -43,16 +47,57 @@ def save_data_set(data: DataSet, name: str) -> Path:
     return folder
 
 
+def _draft(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.making")
+
+
+def is_being_made(name: str) -> bool:
+    """Whether a data set of that name was begun and not finished."""
+    return _draft(_folder(name)).is_dir()
+
+
+@contextmanager
+def new_place(name: str, is_own: Callable[[Path], bool]) -> Iterator[Path]:
+    """A folder in which the data set `name` is made, piece by piece, by one process at a time.
+
+    It is its own where there is one already, of a kind that `is_own` tells; else one beside its place, which gets its
+    name when the block ends well, and is gone on with where it did not. Errors as `save_data_set`.
+    """
+    folder = _folder(name)
+    if name in CORPORA or (folder.exists() and not is_own(folder)):
+        raise LibraryError(f"{name} is the name of music that is here already; choose another")
+    draft = folder if folder.exists() else _draft(folder)
+    lock = FileLock(folder.with_name(f".{name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LibraryError(f"{name} is being made by another process; wait for it") from None
+    with lock:
+        draft.mkdir(exist_ok=True)
+        yield draft
+        if draft != folder:
+            draft.rename(folder)
+
+
 def load_data_set(name: str) -> DataSet:
-    """A saved data set with what was decided of its pieces carried out. Raises LibraryError if there is none of that
-    name, or it is damaged."""
-    data, decisions = load_as_read(name), load_decisions(name)
+    """A saved data set with what was decided of its pieces carried out; `NAME/STYLE` is one style of an ingested one.
+
+    Raises LibraryError if there is none of that name, or it is damaged.
+    """
+    name, _, style = name.partition("/")
+    decisions = load_decisions(name)
+    if is_collected(folder := folder_of(name)):
+        return open_collection(name, folder, decisions, style)
+    if style:
+        raise LibraryError(f"{name} has no styles; give {name} alone")
+    data = load_as_read(name)
     return DataSet(name, tuple(treated(entry, decisions.of(entry.name)) for entry in data.entries))
 
 
 def load_as_read(name: str) -> DataSet:
     """Inverse of `save_data_set`: everything as it was read, whatever was decided since. Errors as `load_data_set`."""
-    return DataSet(name, read_entries(folder_of(name)))
+    folder = folder_of(name)
+    return open_collection(name, folder) if is_collected(folder) else DataSet(name, read_entries(folder))
 
 
 def load_decisions(name: str) -> Decisions:

@@ -55,10 +55,10 @@ class DataSet:
     """Everything that came of one place, good and bad, in order."""
 
     name: str
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
 
     @cached_property
-    def songs(self) -> tuple[Song, ...]:
+    def songs(self) -> Sequence[Song]:
         """The songs of the entries that were neither refused nor left out."""
         return tuple(entry.song for entry in self.entries if entry.song is not None)
 

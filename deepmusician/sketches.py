@@ -1,0 +1,134 @@
+"""Sketches: near-duplicates among a hundred thousand pieces, in time and memory that grow as their number does.
+
+A piece's sketch is a sample of its interval n-grams (see copies): those whose hash lies below a threshold, so two
+pieces that share music share what is sampled of it, whatever else they hold. Of the pieces that share an n-gram each is
+compared with the largest only; those alike enough by their sketches are then compared by all their n-grams.
+
+Sources: Broder, On the Resemblance and Containment of Documents, 1997; Irber et al., Lightweight Compositional Analysis
+with FracMinHash, 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deepmusician.columns import DRUM, Columns, bounds
+from deepmusician.copies import FEW, GRID, INTERVALS, LIKE, POWERS, Lines, contained, hashed
+from deepmusician.roll import KEYS, LOWEST
+
+LEAST, SHARE, MOST = 64, 1 / 8, 512  # n-grams in a sketch, about; the share of them that is taken in between
+MAYBE = 0.5  # of a sketch, above which two pieces are compared for good
+_ALL = float(2**64)
+
+
+def sketched(columns: Columns) -> Columns:
+    """The same columns with a sketch of each piece."""
+    parts = [_grams(columns, kind) for kind in (0, 1)]
+    piece, grams = (np.concatenate(both) for both in zip(*parts, strict=True))
+    counts = np.bincount(piece, minlength=len(columns))
+    kept = grams <= _thresholds(counts)[piece]
+    piece, grams = piece[kept], grams[kept]
+    order = np.lexsort((grams, piece))
+    piece, grams = piece[order], grams[order]
+    once = np.append(True, (grams[1:] != grams[:-1]) | (piece[1:] != piece[:-1])) if len(grams) else kept[:0]
+    per_piece = np.bincount(piece[once], minlength=len(columns))
+    return replace(columns, sketch=grams[once], sketch_at=bounds(per_piece), grams=counts.astype(np.int64))
+
+
+def _thresholds(counts: np.ndarray) -> np.ndarray:
+    """The largest hash that a sketch takes in, of pieces with so many n-grams."""
+    counts = np.maximum(counts, 1)
+    share = np.minimum(np.maximum(SHARE, LEAST / counts), MOST / counts)
+    return np.minimum(share * _ALL, _ALL - 4096).astype(np.uint64)
+
+
+def _grams(columns: Columns, kind: int) -> tuple[np.ndarray, np.ndarray]:
+    """Piece and hash of every n-gram of the upper (0) or lower (1) line."""
+    learnt = (columns.sound < DRUM) & (columns.pitch >= LOWEST) & (columns.pitch < LOWEST + KEYS)
+    piece = columns.piece_of[learnt]
+    if not len(piece):
+        return piece, np.zeros(0, np.uint64)
+    moment = np.rint(columns.onset[learnt] / columns.ticks[piece] * GRID).astype(np.int64)
+    first = np.flatnonzero(np.append(True, (moment[1:] != moment[:-1]) | (piece[1:] != piece[:-1])))
+    line = (np.maximum, np.minimum)[kind].reduceat(columns.pitch[learnt].astype(np.int64), first)
+    piece = piece[first]
+    runs = len(line) - INTERVALS
+    if runs < 1:
+        return piece[:0], np.zeros(0, np.uint64)
+    steps = np.diff(line).astype(np.uint64)  # as in copies: a fall wraps round
+    sums, moving = np.zeros(runs, np.uint64), np.zeros(runs, bool)
+    for i in range(INTERVALS):
+        sums += steps[i : i + runs] * POWERS[i]
+        moving |= steps[i : i + runs] != 0
+    moving &= piece[:runs] == piece[INTERVALS:]  # none reaches into the next piece
+    return piece[:runs][moving], hashed(sums[moving], kind, INTERVALS)
+
+
+# ---- finding
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Piece `index` is nearly `original`: they have `share` of the shorter one's music in common."""
+
+    index: int
+    original: int
+    share: float
+
+
+def find_twins(
+    sketches: Callable[[], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]], grams: np.ndarray,
+    sizes: np.ndarray, lines: Callable[[int], Lines], rounds: int = 1,
+) -> list[Twin]:  # fmt: skip
+    """The copies among P pieces, each with the largest piece it is like.
+
+    `sketches()` gives blocks of (pieces [B], bounds [B + 1], hashes), `grams` [P] how many n-grams each piece has,
+    `sizes` [P] how many hashes its sketch holds, and `lines(p)` all its n-grams. In each of some `rounds` over the
+    sketches a part of the hashes is held in memory.
+    """
+    pairs = [_pairs(sketches(), grams, part, rounds) for part in range(rounds)]
+    codes, shared = np.unique(np.concatenate(pairs), return_counts=True)
+    large, small = np.divmod(codes, max(len(grams), 1))
+    expected = _common(grams, sizes, large, small)
+    likely = (shared >= MAYBE * expected) & (shared >= 2)
+    order = np.lexsort((-shared[likely] / expected[likely], small[likely]))
+    found: dict[int, Twin] = {}
+    for a, b in zip(large[likely][order].tolist(), small[likely][order].tolist(), strict=True):
+        if b not in found and (share := _share(lines(a), lines(b))):
+            found[b] = Twin(b, found[a].original if a in found else a, share)
+    return [found[b] for b in sorted(found)]
+
+
+def _pairs(
+    blocks: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]], grams: np.ndarray, part: int, parts: int
+) -> np.ndarray:
+    """Codes large * P + small of the pieces that share an n-gram, once for each they share."""
+    hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    for pieces, edges, some in blocks:
+        mine = some % np.uint64(parts) == part
+        hashes.append(some[mine])
+        owners.append(np.repeat(pieces, np.diff(edges))[mine])
+    hashed_, owner = np.concatenate(hashes), np.concatenate(owners)
+    order = np.lexsort((owner, -grams[owner], hashed_))  # of each n-gram's owners the largest piece comes first
+    hashed_, owner = hashed_[order], owner[order]
+    if not len(owner):
+        return owner
+    begins = np.flatnonzero(np.append(True, hashed_[1:] != hashed_[:-1]))
+    largest = np.repeat(owner[begins], np.diff(np.append(begins, len(owner))))
+    other = largest != owner
+    return largest[other] * len(grams) + owner[other]
+
+
+def _common(grams: np.ndarray, sizes: np.ndarray, large: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """How many hashes of the smaller piece both sketches would hold, were it wholly in the larger one."""
+    one, other = (_thresholds(grams[side]).astype(float) for side in (large, small))
+    return np.maximum(sizes[small] * np.minimum(one / other, 1), 1)
+
+
+def _share(large: Lines, small: Lines) -> float:
+    """What they have in common of the smaller one; 0 where they are no copies."""
+    shared, few, many = contained(large, small)
+    return shared / few if few and shared >= LIKE * few and (shared >= FEW or shared >= LIKE * many) else 0.0
