@@ -92,7 +92,8 @@ def assert_made(words, folder, said):
         json.loads(said)
     for flag in ("-s", "--save", "-o", "--output"):
         if flag in words and words[0] not in ("train", "estimate", "lab"):
-            place = folder / words[words.index(flag) + 1]
+            home = folder / "workspace" / "library" if words[0] == "ingest" else folder
+            place = home / words[words.index(flag) + 1]
             several = int(words[words.index("--variations") + 1]) if "--variations" in words else 0
             numbered = [place.with_stem(f"{place.stem}-{i}") for i in range(1, several + 1)]
             for made in numbered or [place]:
