@@ -150,6 +150,25 @@ class Songs(Sequence):
 class Collection(DataSet):
     """A DataSet whose pieces lie on disk."""
 
+    @cached_property
+    def revision(self) -> str:
+        """What tells its notes from those before it was last brought up to date."""
+        with Catalogue(self.folder) as catalogue:
+            return str(catalogue.said("revision"))
+
+    @cached_property
+    def kin(self) -> np.ndarray:
+        """A number for each of `songs`, the same of near-duplicates, int64."""
+        index = self.entries.index
+        with Catalogue(self.folder) as catalogue:
+            of = dict(catalogue.ask("SELECT id, twin FROM pieces WHERE twin IS NOT NULL"))
+        roots = []
+        for piece in index.id[self.entries.kept].tolist():
+            while piece in of:  # what is the same as a piece that is nearly another
+                piece = of[piece]
+            roots.append(piece)
+        return np.unique(np.array(roots, np.int64), return_inverse=True)[1]
+
     @property
     def folder(self) -> Path:
         """Where its notes and its catalogue lie."""

@@ -29,7 +29,11 @@ def describe_data(options: TrainOptions, names: tuple[str, ...], rolls: Rolls, v
 
 def fingerprint(rolls: Rolls) -> str:
     """A short name for exactly this music on this grid; where the split runs through it is no part of it."""
-    return hashlib.sha256(rolls.packed.tobytes() + rolls.lengths.tobytes()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for part in rolls.parts():
+        digest.update(np.ascontiguousarray(part))
+    digest.update(rolls.lengths.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def describe_songs(names: tuple[str, ...], rolls: Rolls, valid: np.ndarray) -> list[dict[str, Any]]:

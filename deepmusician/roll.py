@@ -88,7 +88,8 @@ def off_keyboard(song: Song) -> int:
     return int((~song.notes["drum"] & ~playable(song.notes)).sum())
 
 
-def _nearest_frame(beats: np.ndarray, frames_per_beat: Fraction) -> np.ndarray:
+def nearest_frame(beats: np.ndarray, frames_per_beat: Fraction) -> np.ndarray:
+    """The frame that begins nearest to each of `beats`, int64; halves go upwards."""
     frames = beats * frames_per_beat.numerator / frames_per_beat.denominator
     return np.floor(frames + (0.5 + _TIE)).astype(np.int64)
 
@@ -104,10 +105,10 @@ def to_roll(song: Song, division: Fraction | str = DEFAULT_DIVISION) -> Roll:
     notes = song.notes[playable(song.notes)]
     _check_length(notes)
     per_beat = _frames_per_beat(division)
-    start = _nearest_frame(notes["onset"], per_beat)
-    end = np.maximum(_nearest_frame(notes["onset"] + notes["duration"], per_beat), start + 1)
+    start = nearest_frame(notes["onset"], per_beat)
+    end = np.maximum(nearest_frame(notes["onset"] + notes["duration"], per_beat), start + 1)
     frames = int(end.max()) if len(end) else 0
-    return _raster(start, end, notes["pitch"].astype(np.int64) - LOWEST, notes["velocity"], frames, division)
+    return raster(start, end, notes["pitch"].astype(np.int64) - LOWEST, notes["velocity"], frames, division)
 
 
 def _check_length(notes: np.ndarray) -> None:
@@ -120,7 +121,7 @@ def _check_length(notes: np.ndarray) -> None:
         raise MidiError(f"a song must end within {MAX_BEATS:,} beats, got {last:,.0f}; cut it or mend its times")
 
 
-def _raster(
+def raster(
     start: np.ndarray, end: np.ndarray, key: np.ndarray, loud: np.ndarray, frames: int, division: Fraction
 ) -> Roll:
     """Fill notes [N], given in frames, into the planes without a loop over notes."""

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 STATUS_EVERY = 0.5  # seconds between two writes of the status
 SAMPLE_FRAMES = 128
+LEARNT = 2_000_000  # frames, spread over all songs, of which the baselines and the judges know at most, about
 Progress = Callable[[Status], None]
 
 
@@ -152,8 +153,9 @@ class _Session:
 
     def _references(self, rolls: Rolls, train: np.ndarray, judged: np.ndarray) -> dict[str, dict[str, float]]:
         """What needs no learning reaches on the songs `judged`; each leaves a piece of its own, to be heard beside."""
-        from deepmusician.scoring import references
+        from deepmusician.scoring import references, spread
 
+        train, judged = spread(rolls, train, LEARNT), spread(rolls, judged, LEARNT)
         if not self.trainer.model.composes:
             return references(self.trainer.model, rolls, train, judged)
         simple = fit(map(rolls.sounding, train))
@@ -251,11 +253,13 @@ class _Session:
     def _judge(self) -> None:
         """Let the best model be judged in short; its card keeps the verdict."""
         from deepmusician.judging import judge_checkpoint
+        from deepmusician.scoring import spread
 
         self.say("training", "Judging what it composes.")
         judge_checkpoint(
-            self.run.checkpoint("best"), self.trainer.rolls, self.trainer.train_songs, self.trainer.valid_songs
-        )
+            self.run.checkpoint("best"), self.trainer.rolls,
+            spread(self.trainer.rolls, self.trainer.train_songs, LEARNT), self.trainer.valid_songs,
+        )  # fmt: skip
 
     def _compose(self) -> tuple[Any, np.ndarray]:
         """The same piece after every epoch: the same start, the same random numbers."""
