@@ -2,7 +2,8 @@
 
 A budget is filled with epochs first; where too few steps would fit for anything to be learnt, batches and network are
 made smaller. Only what costs time is chosen, and only before the first step, so that a run with a budget is repeated
-and resumed as exactly as any other. `contract.json` in a run's folder holds the promise and, as time goes on, what the
+and resumed as exactly as any other. Where the machine proves slower than it was measured, the run ends with the budget
+after the epoch that fills it. `contract.json` in a run's folder holds the promise and, as time goes on, what the
 run took.
 """
 
@@ -154,6 +155,17 @@ class Contract:
     pace: Pace | None = None
     seconds: float | None = None
     spent: float = 0.0
+
+    def time_is_up(self, epoch_seconds: float) -> bool:
+        """Whether another epoch of `epoch_seconds`, and what follows the last, would end after the budget."""
+        if self.minutes is None or self.pace is None:
+            return False
+        return self.spent + epoch_seconds + self.pace.finish_seconds > 60 * self.minutes
+
+    def ending(self, epoch: int, n_epochs: int) -> str:
+        """In words, that a run ended with its budget and not with its last epoch."""
+        held = f"{_minutes(self.minutes)} held {epoch} of {n_epochs} epochs"
+        return f"{held}: the best of its models is kept. Resume goes on to the last epoch."
 
     def verdict(self) -> str:
         """How true the estimate was, of a run that is over: "Estimated 4 min, took 4 min 20 s."."""

@@ -17,15 +17,26 @@ from deepmusician.losses import KINDS as LOSSES
 from deepmusician.roll import PLANES, parse_division
 from deepmusician.scales import parse_scale
 
-ARRANGEMENTS = ("encoder-decoder", "decoder", "expression")
-BACKBONES = ("rnn", "lstm", "gru", "tcn", "transformer", "biaxial", "biaxial-lstm")
-ATTENTION = ("none", "additive", "dot")
-HEADS = ("keys", "chord", "melody", "axis", "intervals")
-INITIAL_STATES = ("zero", "random", "guided")
-SAMPLERS = ("sample", "threshold")
-VOICES = ("all", "melody")
-ACCELERATORS = ("cpu", "gpu", "tpu")
-PRECISIONS = ("auto", "fp32", "bf16")
+# what can be chosen, and what a page calls it; files, flags and code know the first alone
+ARRANGEMENTS = {
+    "encoder-decoder": "encoder and decoder", "decoder": "decoder alone", "expression": "expression: how loud",
+}  # fmt: skip
+BACKBONES = {
+    "rnn": "plain RNN", "lstm": "LSTM", "gru": "GRU", "tcn": "convolutions (TCN)", "transformer": "Transformer",
+    "biaxial": "a GRU for each key", "biaxial-lstm": "an LSTM for each key",
+}  # fmt: skip
+ATTENTION = {"none": "none", "additive": "learnt comparison (additive)", "dot": "scalar product (dot)"}
+HEADS = {
+    "keys": "each key apart", "chord": "whole chords, key after key", "melody": "one melody note",
+    "axis": "an LSTM along the keys", "intervals": "chords by their intervals",
+}  # fmt: skip
+INITIAL_STATES = {"zero": "from silence", "random": "from anywhere", "guided": "on from a piece"}
+SAMPLERS = {"sample": "by chance", "threshold": "all above a limit"}
+VOICES = {"all": "all notes", "melody": "only the melody on top"}
+ACCELERATORS = {"cpu": "processor (CPU)", "gpu": "graphics card (GPU)", "tpu": "TPU"}
+PRECISIONS = {"auto": "automatic", "fp32": "32 bits", "bf16": "16 bits (bf16)"}
+LOSS_WORDS = dict(zip(LOSSES, ("all keys alike (bce)", "focal", "focal for notes only (focal+)"), strict=True))
+PLANES_WORDS = dict(zip(PLANES, ("that it sounds", "also when it is struck", "also how loud"), strict=True))
 TEMPO_BPM = 100.0  # of what is composed, where neither the person nor the model names another
 
 
@@ -35,17 +46,18 @@ def option(
     *flags: str,
     low: float | None = None,
     high: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    choices: dict[str, str] | None = None,
     group: str = "basic",
     log: bool = False,
 ) -> Any:
-    """Declare one option: default, help text, short flags, closed range or choices, page group, log scale."""
+    """Declare one option: default, help, short flags, closed range or choices in words, page group, log scale."""
     table = {
         "help": help,
         "flags": flags,
         "low": low,
         "high": high,
-        "choices": choices,
+        "choices": tuple(choices) if choices else None,
+        "words": choices or {},
         "group": group,
         "log": log,
     }
@@ -142,7 +154,7 @@ class TrainOptions:
     )  # fmt: skip
     loss: str = option(
         "focal", "bce treats every key alike; focal looks hardest at what it gets wrong; focal+ does so for notes only",
-        "-c", choices=LOSSES, group="loss",
+        "-c", choices=LOSS_WORDS, group="loss",
     )  # fmt: skip
     gamma: float = option(
         2.0, "focus: 0 weighs easy and hard keys alike, higher ignores the easy ones", "-g",
@@ -180,7 +192,7 @@ class TrainOptions:
     voices: str = option("all", "all notes, or only the melody on top", choices=VOICES, group="music")
     planes: str = option(
         "sounding", "what is learnt of a note: that it sounds; when it is struck anew, too; how loud, too",
-        choices=PLANES, group="music",
+        choices=PLANES_WORDS, group="music",
     )  # fmt: skip
     valid_fraction: float = option(
         0.1, "share of the songs held out to judge the model", low=0.01, high=0.5, group="training"

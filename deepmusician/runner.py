@@ -195,10 +195,16 @@ class _Session:
     def _epochs(self) -> Status:
         began = time.monotonic()
         self.done_at_start = self._batches_done()
+        before, bounded, over = began, self._is_bounded(), False
         for report in self.trainer.epochs(self._stopped, lambda *a: self._on_batch(began, *a)):
             if self.writes:
                 self._keep(report)
-        finished = self.trainer.epoch >= self.options.n_epochs
+            now = time.monotonic()
+            if self.trainer.epoch < self.options.n_epochs and bounded and self.contract.time_is_up(now - before):
+                over = True
+                break
+            before = now
+        finished = over or self.trainer.epoch >= self.options.n_epochs
         if self.writes and self.trainer.batch and not finished:
             save_as(self.run, self.trainer, self.card, f"{milestone(self.trainer.epoch)}+{self.trainer.batch:05d}")
         if self.writes and self.run.checkpoint("best") and self.trainer.model.composes:
@@ -206,9 +212,17 @@ class _Session:
             if finished:
                 self._judge()
         self._count_time()
+        if over:
+            return self.say("finished", self.contract.ending(self.trainer.epoch, self.options.n_epochs))
         if finished:
             return self.say("finished", f"Finished {self.options.n_epochs} epochs.")
         return self.say("stopped", f"Stopped in epoch {self.trainer.epoch + 1}; resume goes on from here.")
+
+    def _is_bounded(self) -> bool:
+        """Whether it ends with its budget: one that had ended so goes on to its last epoch when it is resumed."""
+        if self.contract is None or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            return False
+        return not (self.spent_before and self.contract.time_is_up(0.0))
 
     def _keep(self, report: dict[str, Any]) -> None:
         """Everything a finished epoch leaves behind.

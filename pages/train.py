@@ -77,7 +77,7 @@ if everything:
             with columns[i % 2]:
                 values[field.name] = marked(field, form, start, disabled=idle(field.name, values))
 if differences := changed(start, values):
-    st.caption(f"Changed from the recipe: {', '.join(differences.values())}.")
+    st.caption(f"Changed from the recipe: {'; '.join(differences.values())}.")
     put_all_back(form, start, list(differences))
 name = st.text_input("Name of this training", placeholder="chosen for you where this is empty", max_chars=80)
 

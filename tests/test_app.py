@@ -25,7 +25,7 @@ from deepmusician.recipes import list_recipes, recipe_options
 from deepmusician.render import sound_problem
 from deepmusician.runs import Status, list_runs, new_run, open_run
 from ui import router, words
-from ui.options_form import group, help_text, stops
+from ui.options_form import group, help_text, said, stops
 from ui.router import COMPOSE, HOME, HOW, JUDGE, LIBRARY, LISTEN, RUNS, TRAIN
 
 APP = str(Path(__file__).parents[1] / "app.py")
@@ -364,7 +364,7 @@ def test_what_was_changed_is_said_and_stays_with_its_recipe():
     app = everything(open_page(TRAIN))
     by_key(app.selectbox, "train.recipe").set_value("tcn").run()
     well(by_key(app.slider, "train.tcn.kernel_size").set_value(3).run())
-    assert "Changed from the recipe: Frames in a convolution 3." in texts(app.caption)
+    assert "Changed from the recipe: Frames in a convolution: 3." in texts(app.caption)
     well(by_key(app.selectbox, "train.recipe").set_value("deep-musician").run())
     assert "Changed from the recipe" not in texts(app.caption)
     well(by_key(app.selectbox, "train.recipe").set_value("tcn").run())
@@ -400,7 +400,7 @@ def test_five_controls_are_enough_and_what_is_not_shown_stays_as_it_was(asked):
     assert "train.loss" in {w.key for w in app.get("button_group")}
     well(by_key(everything(app).slider, "train.gamma").set_value(3.5).run())
     well(by_key(app.get("button_group"), "train.view").set_value("Five controls").run())
-    assert "Changed from the recipe: γ, focus on what is hard 3.5" in texts(app.caption)
+    assert "Changed from the recipe: γ, focus on what is hard: 3.5" in texts(app.caption)
     well(by_label(app.button, "Start training").click().run())
     assert asked == [TrainOptions(gamma=3.5)]
 
@@ -652,6 +652,7 @@ def two_styles(home, two_styles_home):
 
 def test_every_composing_option_has_a_control(two_styles):
     app = open_page(COMPOSE, model="run-two")
+    assert by_key(app.get("button_group"), "compose.init").options[2] == "on from a piece"
     by_key(app.get("button_group"), "compose.init").set_value("guided").run()
     by_key(app.get("button_group"), "compose.sampler").set_value("threshold").run()
     kinds = (app.slider, app.select_slider, app.number_input, app.selectbox, app.get("button_group"), app.toggle)
@@ -1052,6 +1053,16 @@ def test_every_training_option_belongs_to_a_group_that_the_page_shows():
 def test_help_names_the_flag():
     fields = {f.name: f for f in dataclasses.fields(TrainOptions)}
     assert help_text(fields["gamma"]).endswith("On the command line: `-g`")
+    assert help_text(fields["voices"]).endswith("On the command line: `--voices all|melody`")
+
+
+def test_what_can_be_chosen_is_called_in_words_and_kept_as_the_command_line_calls_it():
+    fields = {f.name: f for kind in (TrainOptions, GenerateOptions) for f in dataclasses.fields(kind)}
+    for field in fields.values():
+        choices = field.metadata["choices"] or ()
+        assert all(said(field, choice) for choice in choices) and len({said(field, c) for c in choices}) == len(choices)
+    assert said(fields["init"], "zero") == "from silence"
+    assert said(fields["milestones"], "all") == "every epoch" and said(fields["voices"], "all") == "all notes"
     assert help_text(fields["hidden_size"]).endswith("`--hidden-size`")
 
 

@@ -194,6 +194,19 @@ def test_a_run_with_a_budget_chooses_before_its_first_step_and_keeps_to_it(tiny,
     assert read_contract(run.path).words == "1 minute holds 5 epochs, 2,000 steps."
 
 
+def test_a_run_whose_budget_is_over_ends_after_its_epoch_and_goes_on_when_it_is_resumed(tiny, short, monkeypatch):
+    monkeypatch.setattr("deepmusician.judging.judge_checkpoint", lambda *a: None)
+    run = new_run(dataclasses.replace(tiny, n_epochs=3), "slow")
+    write_contract(run.path, Contract(minutes=1, pace=dataclasses.replace(pace(), finish_seconds=60.0), seconds=50.0))
+    status = train_run(run)
+    assert (status.state, status.epoch, status.n_epochs) == ("finished", 1, 3)
+    assert status.message.startswith("1 minute held 1 of 3 epochs: the best of its models is kept.")
+    assert run.checkpoint("best") and len(run.metrics()) == 1
+    assert train_run(run, resume=True).message == "Finished 3 epochs."  # who resumes it has asked for more
+    assert not Contract(pace=pace(), spent=1e6).time_is_up(1.0)  # no budget
+    assert Contract(minutes=1, pace=pace(), spent=10.0).time_is_up(60.0)
+
+
 # ---- the command line
 
 

@@ -8,9 +8,10 @@ from deepmusician import history
 from deepmusician.history import REWRITTEN, Piece
 from deepmusician.instruments import program_name
 from ui import cached, keys
+from ui.compose_form import FIELDS
 from ui.humanise_form import COMPOSE
 from ui.models import all_models
-from ui.options_form import label
+from ui.options_form import label, said
 from ui.page import capital, sentences
 from ui.player import player
 from ui.words import count, duration
@@ -19,9 +20,9 @@ SHOWN = 20  # more are shown when asked for
 _MORE, _GONE, _STARRED = "history.more", "history.gone", "history.starred"
 _WORDS = {
     "temperature": "temperature {}", "top_p": "top-p {}", "fullness": "density {}", "threshold": "threshold {}",
-    "scale": "in {}", "style": "style {}", "seq_len": "{} frames", "init": "{} beginning", "opening": "opening {}",
-    "keep": "that piece kept in front", "division": "frames of {}", "tempo_bpm": "tempo {}", "sampler": "notes by {}",
-    "song": "from a piece that was there", "rewrite": "beats {} written anew",
+    "scale": "in {}", "style": "style {}", "seq_len": "{} frames", "init": "{}", "opening": "opening {}",
+    "keep": "that piece kept in front", "division": "frames of {}", "tempo_bpm": "tempo {}",
+    "sampler": "notes chosen {}", "song": "from a piece that was there", "rewrite": "beats {} written anew",
 }  # fmt: skip
 
 
@@ -78,6 +79,7 @@ def _said(name: str, value: str) -> str:
     if name == "program":
         return program_name(int(value))
     value = value.replace("-", "–") if name == "rewrite" else value
+    value = said(FIELDS[name], value) if name in ("init", "sampler") else value
     return _WORDS.get(name, f"{label(name).lower()} {{}}").format(value)
 
 

@@ -245,7 +245,8 @@ def _actions(run: Run, status: Status) -> None:
     with st.container(horizontal=True):
         if status.live:
             _button(STOP, ":material/stop:", run, disabled=run.stop_asked())
-        if status.state in ("stopped", "interrupted", "failed"):
+        ended_early = status.state == "finished" and status.epoch < status.n_epochs  # with its minutes
+        if ended_early or status.state in ("stopped", "interrupted", "failed"):
             _button(RESUME, ":material/play_arrow:", run)
         if run.model():
             composes = run.options().arrangement != "expression"

@@ -14,6 +14,7 @@ from deepmusician.options import TrainOptions
 from deepmusician.recipes import Recipe, list_recipes
 
 LABELS = {
+    "path": "Music",
     "n_epochs": "Epochs",
     "batch_size": "Windows in a step",
     "seq_len": "Frames in a window",
@@ -28,7 +29,14 @@ LABELS = {
     "attention_heads": "Heads of a Transformer",
     "memory": "Frames a Transformer looks back",
     "averaging": "Averaging of the weights",
+    "arrangement": "Arrangement",
+    "backbone": "What carries time (backbone)",
+    "attention": "Attention, looking back",
+    "head": "How a frame is drawn (head)",
+    "loss": "Loss",
+    "voices": "Which notes",
     "planes": "Learnt of each note",
+    "members": "Networks that answer together",
     "classifier_size": "Units in the classifier",
     "classifier_dropout": "Dropout in the classifier",
     "gamma": "γ, focus on what is hard",
@@ -63,6 +71,7 @@ DIVISIONS = {
     "1/48": "1/48, demisemiquaver triplet",
     "1/96": "1/96, 21 ms at 120 beats a minute",
 }
+MILESTONES = {"doubling": "0, 1, 2, 4, 8 and so on", "all": "every epoch", "none": "none"}
 AVERAGING = (0.0, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
 WIDE = 200  # a linear slider over more whole numbers than this cannot be set to the one that is meant
 
@@ -75,8 +84,8 @@ def label(name: str) -> str:
 def help_text(field: Field) -> str:
     """The option's help, and its flag on the command line."""
     flag = next(iter(field.metadata["flags"]), "--" + field.name.replace("_", "-"))
-    text = field.metadata["help"]
-    return f"{text[:1].upper()}{text[1:]}. On the command line: `{flag}`"
+    text, choices = field.metadata["help"], " " + "|".join(field.metadata["choices"] or ())
+    return f"{text[:1].upper()}{text[1:]}. On the command line: `{flag}{choices.rstrip()}`"
 
 
 def stops(field: Field) -> tuple[Any, ...] | None:
@@ -126,17 +135,21 @@ def control(field: Field, prefix: str, default: Any = dataclasses.MISSING, disab
         "disabled": disabled,
     }
     if field.name == "milestones":
-        known = list(dict.fromkeys(("doubling", "all", "none", value)))  # others, such as 0,5,20, are typed
+        known = list(dict.fromkeys((*MILESTONES, value)))  # others, such as 0,5,20, are typed
         return st.selectbox(
-            options=known, index=known.index(value), accept_new_options=True, required=True, **common
-        )
+            options=known, index=known.index(value), accept_new_options=True, required=True,
+            format_func=lambda which: MILESTONES.get(which, which), **common,
+        )  # fmt: skip
     if field.name == "start_from":
         known = list(dict.fromkeys((None, value, *starts())))
         return st.selectbox(
             options=known, index=known.index(value), format_func=lambda name: name or "none: random weights", **common
         )
     if m["choices"]:
-        return st.segmented_control(options=m["choices"], default=value, required=True, **common)
+        words = m["words"].__getitem__
+        return st.segmented_control(
+            options=m["choices"], default=value, required=True, format_func=words, wrap=True, **common
+        )
     if isinstance(field.default, bool):
         return st.toggle(value=value, **common)
     if field.name == "seed":
@@ -159,7 +172,7 @@ def marked(field: Field, prefix: str, start: TrainOptions, disabled: bool = Fals
         value = control(field, prefix, default, disabled)
         if value != default and not disabled:
             st.button(
-                f"{_said(default)} in the recipe", icon=":material/undo:", type="tertiary", key=f"reset-{key}",
+                f"{said(field, default)} in the recipe", icon=":material/undo:", type="tertiary", key=f"reset-{key}",
                 help=f"Put {label(field.name)} back", on_click=_put_back, args=({key: default},),
             )  # fmt: skip
     return value
@@ -216,12 +229,15 @@ def changed(start: TrainOptions, values: dict[str, Any]) -> dict[str, str]:
     """Which options are not as the recipe has them, and how they are said; the machine's are no part of a recipe."""
     fields = [f for f in dataclasses.fields(start) if f.metadata["group"] != "machine" and f.name in values]
     differ = [f for f in fields if values[f.name] != getattr(start, f.name) and not idle(f.name, values)]
-    return {f.name: f"{label(f.name)} {_said(values[f.name])}" for f in differ}
+    return {f.name: f"{label(f.name)}: {said(f, values[f.name])}" for f in differ}
 
 
-def _said(value: Any) -> str:
-    words = {None: "automatic", True: "on", False: "off"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)
+def said(field: Field, value: Any) -> str:
+    """The value of an option as a page says it."""
+    if value is None or isinstance(value, bool):
+        return {None: "none" if field.name == "start_from" else "automatic", True: "on", False: "off"}[value]
+    words = {"division": DIVISIONS, "milestones": MILESTONES}.get(field.name, field.metadata["words"])
+    return words.get(value, str(value))
 
 
 def idle(name: str, values: dict[str, Any]) -> bool:

@@ -13,12 +13,12 @@ from deepmusician.errors import DeepMusicianError
 from deepmusician.keeping import annotate, best_scores, delete, differences, rename, restore, star
 from deepmusician.milestones import timeline
 from deepmusician.options import TrainOptions
-from deepmusician.recipes import recipe_options
+from deepmusician.recipes import read_recipe, recipe_options
 from deepmusician.runs import Run, start_run
 from ui import cached, figures, keys, router
 from ui.hear import hear, song_of
 from ui.live import COLOURS
-from ui.options_form import control, group, label
+from ui.options_form import control, group, label, said
 from ui.page import capital
 from ui.player import players
 from ui.runs_table import show
@@ -90,9 +90,11 @@ def _facts(run: Run, options: TrainOptions) -> None:
         pictures = [cached.curves(history, run.baselines(), slim, figures.dark()) for slim in (False, True)]
         figures.show(f"Curves of {run.name} over {len(history)} epochs", *pictures)
     start = recipe_options(options.recipe)
-    own = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in ("path", "recipe")}
-    changed = [f"{label(k)} {v}" for k, v in own.items() if v != getattr(start, k) and k != "start_from"]
-    st.caption(f"Recipe {options.recipe}" + (f", but {', '.join(changed)}." if changed else ", as it is."))
+    fields = [f for f in dataclasses.fields(options) if f.name not in ("path", "recipe", "start_from")]
+    own = [(f, value) for f in fields if (value := getattr(options, f.name)) != getattr(start, f.name)]
+    changed = [f"{label(f.name)}: {said(f, value)}" for f, value in own]
+    title = read_recipe(options.recipe).title
+    st.caption(f"Recipe “{title}”, " + (f"but {'; '.join(changed)}." if changed else "as it is."))
     if began := lineage(options):
         st.caption(f"It began with {', which began with '.join(began)}.")
 
@@ -162,7 +164,9 @@ def several(runs: list[Run]) -> None:
     rows = differences(runs)
     if rows:
         names = [run.name for run in runs]
-        table = [{"Option": label(k)} | dict(zip(names, map(_said, row), strict=True)) for k, row in rows.items()]
+        fields = {f.name: f for f in dataclasses.fields(TrainOptions)}
+        words = {k: [said(fields[k], value) for value in row] for k, row in rows.items()}
+        table = [{"Option": label(k)} | dict(zip(names, row, strict=True)) for k, row in words.items()]
         st.dataframe(table, hide_index=True)
     else:
         st.caption("Their options are all equal.")
@@ -200,10 +204,3 @@ def _overlay(curves: dict[str, list[tuple[int, float]]], name: str, narrow: bool
         plot_overlay(curves, name, axes[0], palette)
 
     return figures.draw_png(draw, *((4.2, 3.2) if narrow else (11, 3.2)), dark)
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "automatic" if value is None else str(value)
-
