@@ -141,7 +141,10 @@ class Catalogue:
         marks = ", ".join("?" * (len(PIECE) + 2))
         insert = f"INSERT INTO pieces (source, shard, {', '.join(PIECE)}) VALUES ({marks})"
         for name, *values in source.pieces or ():
-            self.db.execute(insert, (row, shard, self._free(name), *values))
+            try:
+                self.db.execute(insert, (row, shard, name, *values))
+            except sqlite3.IntegrityError:  # another piece is called so
+                self.db.execute(insert, (row, shard, self._free(name), *values))
 
     def _free(self, name: str) -> str:
         """A name that no piece has: a.mid, a.mid (2)."""

@@ -19,6 +19,7 @@ from deepmusician import __version__
 from deepmusician.atomic import no_room
 from deepmusician.cli_runs import add_runs, add_workspace, list_or_stop, workspace
 from deepmusician.errors import DeepMusicianError, OptionError
+from deepmusician.fetch_verb import add_fetch_verb
 from deepmusician.flags import add_checkpoint as _add_checkpoint
 from deepmusician.flags import add_options as _add_options
 from deepmusician.flags import chosen as _chosen
@@ -86,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     _runs_parser(verbs)
     add_library_verb(verbs)
     add_ingest_verb(verbs)
+    add_fetch_verb(verbs)
     add_listening_verb(verbs)
     add_serve_verb(verbs)
     _verb(verbs, "corpora", corpora, "what music is built in, with counts")

@@ -174,27 +174,30 @@ class _Tasks:
 
     def __iter__(self) -> Iterator[Task]:
         some: list[Found] = []
+        digests: list[bytes] = []
+        size = 0
         for found in finding.find(self.roots, self.limits.file_bytes, self._is_known):
-            if not found.done and self._is_known(found.root, found.label, found.size, found.mtime):
+            before = self.catalogue.known(found.root, found.label)
+            if not found.done and before and before[:2] == (found.size, found.mtime):
                 self.known += 1
                 continue
             some.append(found)
-            if len(some) >= self.files or sum(each.size for each in some if not each.done) >= BYTES or found.done:
-                yield self._task(some)
-                some = []
+            digests.append(before[2] if before else b"")
+            size += 0 if found.done else found.size
+            if len(some) >= self.files or size >= BYTES or found.done:
+                yield self._task(some, digests)
+                some, digests, size = [], [], 0
         if some:
-            yield self._task(some)
+            yield self._task(some, digests)
 
     def _is_known(self, root: str, label: str, size: int, mtime: int) -> bool:
         known = self.catalogue.known(root, label)
         return known is not None and known[:2] == (size, mtime)
 
-    def _task(self, some: list[Found]) -> Task:
+    def _task(self, some: list[Found], digests: list[bytes]) -> Task:
         self.number += 1
-        known = (self.catalogue.known(each.root, each.label) for each in some)
         labels = ((printable(self.prefix[each.root] + each.label), *self.label(each.label)) for each in some)
-        digests = tuple(about[2] if about else b"" for about in known)
-        return Task(self.number, str(self.folder), tuple(some), digests, tuple(labels), self.limits)
+        return Task(self.number, str(self.folder), tuple(some), tuple(digests), tuple(labels), self.limits)
 
 
 def _prefixes(roots: Sequence[str]) -> dict[str, str]:

@@ -20,13 +20,13 @@ from deepmusician.copies import FEW, GRID, INTERVALS, LIKE, POWERS, Lines, conta
 from deepmusician.roll import KEYS, LOWEST
 
 LEAST, SHARE, MOST = 64, 1 / 8, 512  # n-grams in a sketch, about; the share of them that is taken in between
-MAYBE = 0.5  # of a sketch, above which two pieces are compared for good
+MAYBE, SURE = 0.5, 0.9  # of a sketch: two pieces are compared for good; they are copies without
 _ALL = float(2**64)
 
 
 def sketched(columns: Columns) -> Columns:
     """The same columns with a sketch of each piece."""
-    parts = [_grams(columns, kind) for kind in (0, 1)]
+    parts = _grams(columns)
     piece, grams = (np.concatenate(both) for both in zip(*parts, strict=True))
     counts = np.bincount(piece, minlength=len(columns))
     kept = grams <= _thresholds(counts)[piece]
@@ -45,26 +45,32 @@ def _thresholds(counts: np.ndarray) -> np.ndarray:
     return np.minimum(share * _ALL, _ALL - 4096).astype(np.uint64)
 
 
-def _grams(columns: Columns, kind: int) -> tuple[np.ndarray, np.ndarray]:
-    """Piece and hash of every n-gram of the upper (0) or lower (1) line."""
-    learnt = (columns.sound < DRUM) & (columns.pitch >= LOWEST) & (columns.pitch < LOWEST + KEYS)
-    piece = columns.piece_of[learnt]
-    if not len(piece):
-        return piece, np.zeros(0, np.uint64)
-    moment = np.rint(columns.onset[learnt] / columns.ticks[piece] * GRID).astype(np.int64)
-    first = np.flatnonzero(np.append(True, (moment[1:] != moment[:-1]) | (piece[1:] != piece[:-1])))
-    line = (np.maximum, np.minimum)[kind].reduceat(columns.pitch[learnt].astype(np.int64), first)
-    piece = piece[first]
-    runs = len(line) - INTERVALS
+def _grams(columns: Columns) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Piece and hash of every n-gram of the upper line, then of the lower one."""
+    heard = np.flatnonzero((columns.sound < DRUM) & ((columns.pitch - np.uint8(LOWEST)) < KEYS))  # wraps round below
+    piece = columns.piece_of[heard]
+    scale = GRID / columns.ticks
+    moment = np.rint(columns.onset[heard] * scale[piece]).astype(np.int64)
+    new = (moment[1:] != moment[:-1]) | (piece[1:] != piece[:-1])
+    first = np.flatnonzero(np.append(True, new)) if len(heard) else heard
+    owner, runs = piece[first], len(first) - INTERVALS
     if runs < 1:
-        return piece[:0], np.zeros(0, np.uint64)
-    steps = np.diff(line).astype(np.uint64)  # as in copies: a fall wraps round
-    sums, moving = np.zeros(runs, np.uint64), np.zeros(runs, bool)
+        return [(owner[:0], np.zeros(0, np.uint64))] * 2
+    whole = owner[:runs] == owner[INTERVALS:]  # none reaches into the next piece
+    pitch = columns.pitch[heard]
+    lines = (lowest_or_highest.reduceat(pitch, first) for lowest_or_highest in (np.maximum, np.minimum))
+    return [_hashed(line, kind, owner[:runs], whole) for kind, line in enumerate(lines)]
+
+
+def _hashed(line: np.ndarray, kind: int, owner: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The n-grams of one line of all pieces, by the piece `owner` of each; those that `whole` tells, and that move."""
+    runs, steps = len(owner), np.diff(line.astype(np.int64)).view(np.uint64)  # as in copies: a fall wraps round
+    moved = bounds(steps != 0)
+    moving = whole & (moved[INTERVALS : INTERVALS + runs] > moved[:runs])
+    sums, term = np.zeros(runs, np.uint64), np.empty(runs, np.uint64)
     for i in range(INTERVALS):
-        sums += steps[i : i + runs] * POWERS[i]
-        moving |= steps[i : i + runs] != 0
-    moving &= piece[:runs] == piece[INTERVALS:]  # none reaches into the next piece
-    return piece[:runs][moving], hashed(sums[moving], kind, INTERVALS)
+        sums += np.multiply(steps[i : i + runs], POWERS[i], out=term)
+    return owner[moving], hashed(sums[moving], kind, INTERVALS)
 
 
 # ---- finding
@@ -94,10 +100,13 @@ def find_twins(
     large, small = np.divmod(codes, max(len(grams), 1))
     expected = _common(grams, sizes, large, small)
     likely = (shared >= MAYBE * expected) & (shared >= 2)
-    order = np.lexsort((-shared[likely] / expected[likely], small[likely]))
+    about, large, small, shared = (shared / expected)[likely], large[likely], small[likely], shared[likely]
+    order = np.lexsort((-about, small))
+    sure = (about >= SURE) & (shared >= LEAST // 2)
     found: dict[int, Twin] = {}
-    for a, b in zip(large[likely][order].tolist(), small[likely][order].tolist(), strict=True):
-        if b not in found and (share := _share(lines(a), lines(b))):
+    for i in order.tolist():
+        a, b = int(large[i]), int(small[i])
+        if b not in found and (share := min(float(about[i]), 1.0) if sure[i] else _share(lines(a), lines(b))):
             found[b] = Twin(b, found[a].original if a in found else a, share)
     return [found[b] for b in sorted(found)]
 
