@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
-from training import gemm_peak
+from measure import gemm_peak, timed
+from training import counted
 
 from deepmusician.models.backbones import BACKBONES
 from deepmusician.models.config import ModelConfig
@@ -71,23 +71,15 @@ def row(backbone: str, head: str, peak: float, args: argparse.Namespace) -> None
         model(batch).backward()
         optimizer.step()
 
-    with FlopCounterMode(display=False) as counter, torch.backends.mkldnn.flags(enabled=False):
-        step()  # without oneDNN an LSTM is matrix products that can be counted
+    flop = counted(step) / (args.batch * args.frames)
     frames = args.batch * args.frames
     seconds = float(np.median([timed(step) for _ in range(args.steps)]))
-    flop = counter.get_total_flops() / frames
     weights = sum(p.numel() for p in model.parameters())
     print(
         f"{backbone:14}{head:12}{weights:10,}{flop / 1e6:14.1f}{frames / seconds:11.0f}"
         f"{flop * frames / seconds / 1e9 / peak:10.0%}{composing(model):24.2f}",
         flush=True,
     )
-
-
-def timed(work: object) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 @torch.inference_mode()

@@ -1,138 +1,200 @@
-"""Training speed beside the original's, in one run on the same songs, threads and architecture.
+"""Training speed: every recipe beside the processor's matrix-product peak, and the original's loop beside ours.
 
-    python benchmarks/training.py [-p bach-chorales] [--songs 5] [--threads 1]
+    python -W ignore benchmarks/training.py [--threads 1 2] [--only deep-musician studio] [-p PATH] [--steps 5] [--skip-original]
+
+A step is a whole one: windows cut and moved, both passes, clipping, the optimiser. What it costs is counted by torch
+while it runs, not by a formula; the peak is a square product's, taken again between the steps of each recipe.
 
 The original took every frame as the start of a window and fed its decoder frame by frame in a Python loop; its epoch
-is projected from `--steps` measured steps, because a whole one takes hours. Ours is measured as a whole epoch, with
-everything: cutting windows, transposing, both passes, the optimiser.
+over the same songs is projected from the steps measured, because a whole one takes hours. Where the processor has bf16
+instructions, or the machine a GPU, they are measured too; where not, that is said.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import os
+from collections.abc import Callable
+from unittest import mock
 
-import numpy as np
-import torch
-from torch import nn
+from deepmusician.runs import QUIET_THREADS
 
-from deepmusician.library import read_source
-from deepmusician.losses import Loss, cell_loss
-from deepmusician.options import TrainOptions
-from deepmusician.rolls import make_rolls
-from deepmusician.training import Trainer
-from deepmusician.windows import Windows
+for _name, _value in QUIET_THREADS.items():  # as a run's process has them; read when torch loads
+    os.environ.setdefault(_name, _value)
 
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from measure import OriginalLoop, fast_bf16, gemm_peak, machine, made_up_rolls, mflop_per_frame, timed  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-class OriginalLoop(nn.Module):
-    """The original's network as it ran: the decoder called once a frame."""
-
-    def __init__(self, hidden: int = 512) -> None:
-        super().__init__()
-        self.encoder = nn.GRU(88, hidden, 2, dropout=0.2)
-        self.decoder = nn.GRU(88, hidden, 2, dropout=0.2)
-        self.classifier = nn.Sequential(nn.Linear(hidden, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 88))
-
-    def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Logits [T, B, 88] for time-first `source` and `target`."""
-        _, state = self.encoder(source)
-        frame, outputs = source[-1], []
-        for t in range(len(target)):
-            context, state = self.decoder(frame[None], state)
-            outputs.append(self.classifier(context[0]))
-            frame = target[t]
-        return torch.stack(outputs)
+from deepmusician.library import read_source  # noqa: E402
+from deepmusician.losses import Loss, cell_loss  # noqa: E402
+from deepmusician.models.backbones import recurrent  # noqa: E402
+from deepmusician.options import TrainOptions  # noqa: E402
+from deepmusician.recipes import list_recipes, recipe_options  # noqa: E402
+from deepmusician.rolls import Rolls, make_rolls  # noqa: E402
+from deepmusician.training import Trainer  # noqa: E402
+from deepmusician.windows import Windows  # noqa: E402
 
 
 def main() -> None:
-    """Measure, and print one table."""
+    """Measure, and print two tables."""
     args = arguments()
-    torch.set_num_threads(args.threads)
-    songs = read_source(args.path).songs[: args.songs]
-    rolls = make_rolls(songs)
-    frames = int(rolls.lengths.sum())
-    peak = {"fp32": gemm_peak(torch.float32), "bf16": gemm_peak(torch.bfloat16)}
-    setting = f"seq_len {args.seq_len}, batch {args.batch_size}, {args.threads} thread(s)"
-    print(f"{len(songs)} songs of {args.path}, {frames} frames, {setting}")
-    print(f"matrix product peak: {peak['fp32']:.0f} GFLOP/s fp32, {peak['bf16']:.0f} bf16\n")
-    print(f"{'':22}{'epoch s':>10}{'× faster':>10}{'target frames/s':>17}{'GFLOP/s':>9}{'of fp32 peak':>14}")
-    epoch, rate = original(rolls, args)
-    row("original (projected)", epoch, epoch, rate, peak)
-    for precision in ("fp32", "bf16"):
-        seconds, rate_ours = ours(rolls, args, precision)
-        row(f"deep-musician {precision}", seconds, epoch, rate_ours, peak)
+    print(f"{machine()}\n")
+    precisions = ["fp32", "bf16"] if fast_bf16() else ["fp32"]
+    if len(precisions) == 1:
+        print("This processor has no bf16 instructions, so half precision is not measured.")
+    if not torch.cuda.is_available():
+        print("This machine has no GPU that torch can use, so none is measured.")
+    for precision in precisions:
+        recipes(args, precision)
+    if torch.cuda.is_available():
+        gpu(args)
+    if not args.skip_original:
+        original_beside_ours(args, precisions)
 
 
 def arguments() -> argparse.Namespace:
+    names = [recipe.name for recipe in list_recipes()]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-p", "--path", default="bach-chorales")
+    parser.add_argument("-p", "--path", help="music to train on beside the original; without it made-up chords")
     parser.add_argument("--songs", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=6, help="steps of the original to measure")
-    parser.add_argument("--epochs", type=int, default=3, help="epochs of ours to measure; the median counts")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("-b", "--batch-size", type=int, default=32)
-    parser.add_argument("-s", "--seq-len", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=5, help="steps to measure; the median counts")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only", nargs="*", choices=names, default=names, metavar="RECIPE")
+    parser.add_argument("-b", "--batch-size", type=int, default=32, help="windows a step beside the original")
+    parser.add_argument("-s", "--seq-len", type=int, default=64, help="frames of a window beside the original")
+    parser.add_argument("--skip-original", action="store_true", help="the recipes only")
     return parser.parse_args()
 
 
-def row(name: str, epoch: float, reference: float, rate: float, peak: dict[str, float]) -> None:
-    gflops = rate * mflop_per_frame() / 1e3
-    print(f"{name:22}{epoch:10.2f}{reference / epoch:10.0f}{rate:17.0f}{gflops:9.1f}{gflops / peak['fp32']:14.0%}")
+def recipes(args: argparse.Namespace, precision: str) -> None:
+    """One row for each recipe: how fast, and what share of the peak, with each number of threads."""
+    print(f"\n{precision}: whole steps; the share is of the fp32 peak in the same run\n")
+    each = "".join(f"{f'{n} thread(s): frames/s':>24}{'GFLOP/s':>9}{'of peak':>9}" for n in args.threads)
+    print(f"{'recipe':22}{'batch × frames':>15}{'MFLOP/frame':>13}{each}")
+    for name in args.only:
+        options = recipe_options(name, precision=precision, n_epochs=1)
+        step = stepper(options)
+        flop, cells = counted(step) / step(), ""
+        for threads in args.threads:
+            torch.set_num_threads(threads)
+            rate, peak = speed(step, args.steps)
+            cells += f"{rate:24,.0f}{rate * flop / 1e9:9.1f}{rate * flop / 1e9 / peak:9.0%}"
+        print(f"{name:22}{f'{options.batch_size} × {options.seq_len}':>15}{flop / 1e6:13.2f}{cells}", flush=True)
 
 
-def mflop_per_frame(hidden: int = 512, classifier: int = 256) -> float:
-    """Products and sums for one source and one target frame, forward and backward (twice the forward's)."""
-    gru = 3 * hidden * (88 + hidden) + 3 * hidden * 2 * hidden
-    return 6 * (2 * gru + hidden * classifier + classifier * 88) / 1e6
+def stepper(options: TrainOptions, rolls: Rolls | None = None) -> Callable[[], int]:
+    """A function that takes one training step and returns its target frames."""
+    need = 3 * options.batch_size * options.seq_len  # three full steps, over which it turns
+    rolls = rolls or made_up_rolls(8, -(-need // 8), options.planes, options.voices == "melody")
+    trainer = Trainer(options, rolls, np.arange(len(rolls.lengths)), np.arange(0))
+    rng = np.random.default_rng(0)
+    places = trainer.windows.places(rng)
+    moves, n_batches = trainer._steps(rng, len(places)), trainer.batches_per_epoch()
+    trainer.wrapped.train()
+
+    def step() -> int:
+        trainer.batch = (trainer.batch + 1) % max(n_batches - 1, 1)  # the last one may be smaller
+        return trainer._step(places, moves, n_batches)
+
+    return step
 
 
-def gemm_peak(dtype: torch.dtype, n: int = 2048) -> float:
-    """GFLOP/s of a square matrix product, best of several."""
-    a, b = (torch.randn(n, n).to(dtype) for _ in range(2))
-    a @ b
-    best = min(timed(lambda: a @ b) for _ in range(8))
-    return 2 * n**3 / best / 1e9
+def counted(step: Callable[[], int]) -> int:
+    """Products and sums of a step: torch's own networks in its stead, whose matrix products are counted."""
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.backends.mkldnn.flags(enabled=False),  # without oneDNN an LSTM is matrix products, too
+        mock.patch.object(recurrent, "suits", lambda *_: False),
+    ):
+        step()
+    return counter.get_total_flops()
 
 
-def timed(work: object) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def speed(step: Callable[[], int], steps: int) -> tuple[float, float]:
+    """Target frames a second, the median of `steps` steps, and the fp32 peak taken between them."""
+    frames, seconds, peaks = step(), [], []
+    for _ in range(steps):
+        seconds.append(timed(step))
+        peaks.append(gemm_peak(tries=2))
+    return frames / float(np.median(seconds)), max(peaks)
 
 
-def original(rolls: object, args: argparse.Namespace) -> tuple[float, float]:
-    """Projected seconds of an epoch over every-frame windows, and target frames a second."""
-    windows = Windows(rolls, np.arange(len(rolls)), args.seq_len, stride=1)
+def gpu(args: argparse.Namespace) -> None:
+    """The recipes on the GPU, in fp32 and bf16."""
+    print(f"\non {torch.cuda.get_device_name()}: target frames a second\n\n{'recipe':22}{'fp32':>12}{'bf16':>12}")
+    for name in args.only:
+        rates = []
+        for precision in ("fp32", "bf16"):
+            step = stepper(recipe_options(name, precision=precision, n_epochs=1, accelerator="gpu"))
+            frames, seconds = step(), []
+            for _ in range(args.steps):
+                torch.cuda.synchronize()
+                seconds.append(timed(lambda step=step: (step(), torch.cuda.synchronize())))
+            rates.append(frames / float(np.median(seconds)))
+        print(f"{name:22}{rates[0]:12,.0f}{rates[1]:12,.0f}", flush=True)
+
+
+def original_beside_ours(args: argparse.Namespace, precisions: list[str]) -> None:
+    """The same network on the same songs: steps in turn, so that both meet the same machine."""
+    rolls = make_rolls(read_source(args.path).songs[: args.songs]) if args.path else made_up_rolls(args.songs, 1000)
+    frames, music = int(rolls.lengths.sum()), args.path or "made-up chords"
+    torch.set_num_threads(1)
+    every_frame = Windows(rolls, np.arange(len(rolls)), args.seq_len, stride=1)
+    kinds = {"original": original(every_frame, args)}
+    for precision in precisions:
+        options = TrainOptions(batch_size=args.batch_size, seq_len=args.seq_len, precision=precision)
+        kinds[f"deep-musician {precision}"] = stepper(options, rolls)
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    rates: dict[str, list[float]] = {name: [] for name in kinds}
+    peaks = []
+    for step in kinds.values():
+        step()
+    for _ in range(args.steps):
+        for name, step in kinds.items():
+            began = timed(lambda step=step, name=name: rates[name].append(step()))
+            times[name].append(began)
+            rates[name][-1] /= began
+        peaks.append(gemm_peak(tries=2))
+    peak, ours = max(peaks), -(-frames // args.seq_len)  # windows of an epoch
+    print(
+        f"\nbeside the original: {len(rolls)} songs of {music}, {frames} frames, batch {args.batch_size}, "
+        f"seq_len {args.seq_len}, 1 thread; fp32 peak {peak:.0f} GFLOP/s\n"
+    )
+    print(f"{'':22}{'step ms':>9}{'× faster':>10}{'epoch s':>10}{'× faster':>10}{'GFLOP/s':>9}{'of peak':>9}")
+    reference = None
+    for name in kinds:
+        step, rate = float(np.median(times[name])), float(np.median(rates[name]))
+        epoch = (len(every_frame.places()) if name == "original" else ours) * args.seq_len / rate
+        reference = reference or (rate, epoch)
+        gflops = rate * mflop_per_frame() / 1e3
+        print(
+            f"{name:22}{step * 1e3:9.0f}{rate / reference[0]:10.2f}{epoch:10.1f}{reference[1] / epoch:10.0f}"
+            f"{gflops:9.1f}{gflops / peak:9.0%}"
+        )
+    print("\nThe original's epoch is projected from its steps: it took a window from every frame.")
+
+
+def original(windows: Windows, args: argparse.Namespace) -> Callable[[], int]:
+    """A function that takes one step of the original's loop and returns its target frames."""
     places = windows.places(np.random.default_rng(0))
     model = OriginalLoop()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    loss = Loss("focal", 0.75, 2.0)
+    loss, done = Loss("focal", 0.75, 2.0), 0
 
-    def step(i: int) -> None:
-        some = places[i * args.batch_size : (i + 1) * args.batch_size]
+    def step() -> int:
+        nonlocal done
+        some = places[done : done + args.batch_size]
+        done = (done + args.batch_size) % (len(places) - args.batch_size)
         batch = windows.batch(some, np.zeros(len(some), int))
         optimizer.zero_grad()
         logits = model(batch.source.transpose(0, 1), batch.target.transpose(0, 1))
         cell_loss(logits, batch.target.transpose(0, 1), loss).mean().backward()
         optimizer.step()
+        return len(some) * args.seq_len
 
-    step(0)
-    seconds = float(np.median([timed(lambda i=i: step(i)) for i in range(1, args.steps + 1)]))
-    steps_per_epoch = -(-len(places) // args.batch_size)
-    return seconds * steps_per_epoch, args.batch_size * args.seq_len / seconds
-
-
-def ours(rolls: object, args: argparse.Namespace, precision: str) -> tuple[float, float]:
-    """Seconds of a whole epoch, and target frames a second."""
-    options = TrainOptions(
-        n_epochs=args.epochs + 1, batch_size=args.batch_size, seq_len=args.seq_len, precision=precision
-    )
-    trainer = Trainer(options, rolls, np.arange(len(rolls)), np.arange(0))
-    seconds, rates = [], []
-    for report in trainer.epochs():
-        seconds.append(report["seconds"])
-        rates.append(report["frames_per_second"])
-    return float(np.median(seconds[1:])), float(np.median(rates[1:]))
+    return step
 
 
 if __name__ == "__main__":
