@@ -1,6 +1,6 @@
 """Training speed: every recipe beside the processor's matrix-product peak, and the original's loop beside ours.
 
-    python -W ignore benchmarks/training.py [--threads 1 2] [--only deep-musician studio] [-p PATH] [--steps 5] [--skip-original]
+    python benchmarks/training.py [--threads 1 2] [--only deep-musician] [-p PATH] [--steps 5] [--skip-original]
 
 A step is a whole one: windows cut and moved, both passes, clipping, the optimiser. What it costs is counted by torch
 while it runs, not by a formula; the peak is a square product's, taken again between the steps of each recipe.
@@ -84,9 +84,9 @@ def recipes(args: argparse.Namespace, precision: str) -> None:
         print(f"{name:22}{f'{options.batch_size} × {options.seq_len}':>15}{flop / 1e6:13.2f}{cells}", flush=True)
 
 
-def stepper(options: TrainOptions, rolls: Rolls | None = None) -> Callable[[], int]:
-    """A function that takes one training step and returns its target frames."""
-    need = 3 * options.batch_size * options.seq_len  # three full steps, over which it turns
+def stepper(options: TrainOptions, rolls: Rolls | None = None, processes: int = 1) -> Callable[[], int]:
+    """A function that takes one training step and returns its target frames, of all processes together."""
+    need = 3 * options.batch_size * options.seq_len * processes  # three full steps, over which it turns
     rolls = rolls or made_up_rolls(8, -(-need // 8), options.planes, options.voices == "melody")
     trainer = Trainer(options, rolls, np.arange(len(rolls.lengths)), np.arange(0))
     rng = np.random.default_rng(0)

@@ -246,6 +246,7 @@ class Trainer:
         save_file(tensors, folder / TRAINER)
         place = {k: getattr(self, k) for k in PLACES}
         place["best"] = self.best if math.isfinite(self.best) else None
+        place["windows"] = self.batch * self._global_batch  # as many, however many processes go on
         place["sha256"] = {name: checkpoint.digest(folder / name) for name in (checkpoint.WEIGHTS, TRAINER)}
         (folder / PLACE).write_text(json.dumps(place) + "\n", "utf-8")
 
@@ -279,6 +280,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         for key in PLACES:
             setattr(self, key, place.get(key, getattr(self, key)))
+        self.batch = place.get("windows", self.batch * self._global_batch) // self._global_batch
         self.best = math.inf if place["best"] is None else place["best"]
 
 

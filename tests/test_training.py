@@ -119,6 +119,17 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(tmp_path, stop_
         assert torch.equal(a, b)
 
 
+def test_a_place_in_an_epoch_is_that_many_windows_however_many_a_step_takes(tmp_path):
+    """As when another number of processes goes on."""
+    steps = iter(range(1000))
+    first = trainer(dataclasses.replace(SMALL, batch_size=4), random_songs())
+    list(first.epochs(stop=lambda: next(steps) >= 5))
+    first.save(tmp_path / "last", {"title": "t", "data": {}})
+    second = trainer(dataclasses.replace(SMALL, batch_size=8), random_songs())
+    second.restore(tmp_path / "last")
+    assert (first.batch, second.batch) == (5, 2)  # 20 windows: 16 of them in whole steps, 4 come again
+
+
 def test_the_same_seed_trains_the_same_model_and_another_does_not():
     options = dataclasses.replace(SMALL, n_epochs=1)
     results = [weights(w) for w in (trainer(options, random_songs()) for _ in range(2)) if list(w.epochs())]
