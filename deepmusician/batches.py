@@ -126,10 +126,10 @@ def _hashes(columns: Columns) -> list[bytes]:
     edges, result = columns.notes.tolist(), []
     parts = (columns.onset, columns.length, columns.pitch, columns.velocity, columns.sound)
     for i, ticks in enumerate(columns.ticks.tolist()):
-        digest = hashlib.blake2b(ticks.to_bytes(4, "little"), digest_size=12)
+        digest = hashlib.sha256(ticks.to_bytes(4, "little"))
         for part in parts:
             digest.update(np.ascontiguousarray(part[edges[i] : edges[i + 1]]))
-        result.append(digest.digest())
+        result.append(digest.digest()[:12])
     return result
 
 
@@ -145,6 +145,7 @@ def compiled() -> Callable[..., Read] | None:
         return None
     nothing = np.frombuffer(b"MThd", np.uint8)
     read_files(nothing, np.array([0, 4]), (1, 1, 1, 1.0))  # compiled once, and kept beside the module
+    sketched(NONE.columns)  # so is this
     return read_files
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -26,8 +27,7 @@ _ALL = float(2**64)
 
 def sketched(columns: Columns) -> Columns:
     """The same columns with a sketch of each piece."""
-    parts = _grams(columns)
-    piece, grams = (np.concatenate(both) for both in zip(*parts, strict=True))
+    piece, grams = (_compiled() or _grams)(columns)
     counts = np.bincount(piece, minlength=len(columns))
     kept = grams <= _thresholds(counts)[piece]
     piece, grams = piece[kept], grams[kept]
@@ -45,7 +45,24 @@ def _thresholds(counts: np.ndarray) -> np.ndarray:
     return np.minimum(share * _ALL, _ALL - 4096).astype(np.uint64)
 
 
-def _grams(columns: Columns) -> list[tuple[np.ndarray, np.ndarray]]:
+@cache
+def _compiled() -> Callable[[Columns], tuple[np.ndarray, np.ndarray]] | None:
+    """As `_grams`, compiled; None where numba is not installed."""
+    try:
+        from deepmusician.sketch_kernel import grams
+    except ImportError:
+        return None
+    fixed = (POWERS, LOWEST, KEYS, DRUM)
+    plain = np.ascontiguousarray
+
+    def compiled(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+        notes = (plain(columns.onset), plain(columns.pitch), plain(columns.sound))
+        return grams(plain(columns.notes), *notes, GRID / columns.ticks, *fixed)
+
+    return compiled
+
+
+def _grams(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Piece and hash of every n-gram of the upper line, then of the lower one."""
     heard = np.flatnonzero((columns.sound < DRUM) & ((columns.pitch - np.uint8(LOWEST)) < KEYS))  # wraps round below
     piece = columns.piece_of[heard]
@@ -55,11 +72,13 @@ def _grams(columns: Columns) -> list[tuple[np.ndarray, np.ndarray]]:
     first = np.flatnonzero(np.append(True, new)) if len(heard) else heard
     owner, runs = piece[first], len(first) - INTERVALS
     if runs < 1:
-        return [(owner[:0], np.zeros(0, np.uint64))] * 2
+        return owner[:0], np.zeros(0, np.uint64)
     whole = owner[:runs] == owner[INTERVALS:]  # none reaches into the next piece
     pitch = columns.pitch[heard]
     lines = (lowest_or_highest.reduceat(pitch, first) for lowest_or_highest in (np.maximum, np.minimum))
-    return [_hashed(line, kind, owner[:runs], whole) for kind, line in enumerate(lines)]
+    parts = [_hashed(line, kind, owner[:runs], whole) for kind, line in enumerate(lines)]
+    piece, grams = (np.concatenate(both) for both in zip(*parts, strict=True))
+    return piece, grams
 
 
 def _hashed(line: np.ndarray, kind: int, owner: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

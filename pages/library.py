@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import examined
+from ui.collected_view import is_large, show_collection
 from ui.doctor_view import show_findings, show_glance, show_table, show_totals, show_undo, train_button
 from ui.library_form import about_corpus, add_music, choose_data
 from ui.page import opening, sentences
@@ -27,6 +28,13 @@ if name is None:
 about_corpus(name)
 
 # ---- result
+if is_large(name):
+    with sentences():
+        show_collection(name)
+        train_button(name, f"Train on {name}", "library.train", type="primary", icon=":material/school:")
+    manage(name)
+    bring_back()
+    st.stop()
 seen = None
 with sentences():
     seen = examined.examined(name)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from midi_hex import C4, midi_file
 
-from deepmusician import batches, columns, formats
+from deepmusician import batches, columns, formats, sketches
 from deepmusician.copies import lines
 from deepmusician.errors import LibraryError, MidiError
 from deepmusician.glance import Glance, glance
@@ -255,6 +255,14 @@ def test_a_sketch_holds_some_of_a_pieces_own_n_grams():
         assert np.isin(sketch, lines(song).grams).all()
         assert len(sketch) == len(np.unique(sketch)) <= 700
     assert made.grams[-1] > 10_000
+
+
+def test_n_grams_are_the_same_compiled_or_not(compiled):
+    made = columns.of_songs([*SONGS, tune(5, 900), Song.from_notes([(0, 1, 20)]), Song.from_notes([(0, 1, 60)] * 9)])
+    one, other = sketches._compiled()(made), sketches._grams(made)
+    assert np.array_equal(one[0], other[0])
+    assert np.array_equal(one[1], other[1])
+    assert len(one[0]) > 5000
 
 
 def test_files_of_the_real_world_are_read_alike(compiled):

@@ -318,3 +318,27 @@ def test_what_reading_did_to_the_notes_is_told_of_all_files_and_of_each(home):
     assert "Reading the files: 1 read, 1 repaired; 2 notes dropped, 1 note ended where the file does not say." in said
     assert "Reading it: 2 notes dropped, 1 note ended where the file does not say." in said
     assert "Reading it" not in texts(open_page(LIBRARY, data="mine", piece="0.mid").caption)
+
+
+def test_a_large_data_set_is_shown_a_page_at_a_time_and_reads_no_notes(own_workspace, tmp_path, monkeypatch):  # noqa: F811
+    from deepmusician import collected
+    from deepmusician.ingest import ingest
+    from ui import collected_view
+
+    for i in range(7):
+        write_midi(scale_song(40 + i, 16 + 4 * i), tmp_path / f"tune-{i}.mid")
+    (tmp_path / "broken.mid").write_bytes(b"no music")
+    ingest([tmp_path / file.name for file in tmp_path.glob("*.mid")], "large")
+    app = well(open_page(LIBRARY, data="large"))
+    assert any("tune-3.mid" in str(frame.value) for frame in app.dataframe)  # few pieces: as any other data set
+    monkeypatch.setattr(collected_view, "MANY", 5)
+    monkeypatch.setattr(collected_view, "PAGE", 3)
+    monkeypatch.setattr(collected, "shard", lambda *_: pytest.fail("notes were read"))
+    app = well(open_page(LIBRARY, data="large"))
+    assert "**7 pieces** of 8 files" in texts(app.markdown)
+    assert [*app.dataframe[0].value["piece"]] == ["broken.mid", "tune-0.mid", "tune-1.mid"]
+    app = well(app.number_input[0].set_value(3).run())
+    assert [*app.dataframe[0].value["piece"]] == ["tune-5.mid", "tune-6.mid"]
+    app = well(next(t for t in app.text_input if t.label == "Name holds").set_value("TUNE-2").run())
+    assert [*app.dataframe[0].value["piece"]] == ["tune-2.mid"]
+    assert by_label(app.button, "Train on large")

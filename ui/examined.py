@@ -79,11 +79,12 @@ def examined(name: str) -> Examined:
 
 def _place(name: str) -> tuple[str, str, int]:
     """What tells data sets as read from one another: workspace, name and when the notes were written."""
+    from deepmusician.catalogue import FILE
     from deepmusician.store import NOTES_FILE
     from deepmusician.workspace import workspace
 
-    notes = Path(workspace(), "library", name, NOTES_FILE)
-    return str(workspace()), name, notes.stat().st_mtime_ns if notes.exists() else 0
+    files = (Path(workspace(), "library", name, file) for file in (NOTES_FILE, FILE))
+    return str(workspace()), name, max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
 
 
 def _as_read(name: str) -> DataSet:
