@@ -27,9 +27,11 @@ def show_collection(name: str) -> None:
     folder = folder_of(name)
     counts = totals(folder)
     kept = counts["kept"] + counts["repaired"]
-    words = f"**{count(int(kept), 'piece')}** of {count(int(counts['files']), 'file')}"
-    words += f", {int(counts['repaired']):,} repaired; {int(counts['refused']):,} could not be read"
-    st.markdown(f"{words}; {int(counts['twins']):,} are nearly the same as another and stay on its side of the split.")
+    words = [f"**{count(int(kept), 'piece')}** of {count(int(counts['files']), 'file')}"]
+    words += [f"{int(counts['repaired']):,} repaired"] if counts["repaired"] else []
+    words += [f"{count(int(counts['refused']), 'file')} could not be read"] if counts["refused"] else []
+    twins = f"{int(counts['twins']):,} nearly the same as another, which stand on one side of the split with it"
+    st.markdown("; ".join([*words, twins] if counts["twins"] else words) + ".")
     with st.container(horizontal=True, gap="large"):
         for title, name in (("Notes", "notes"), ("Bars", "bars"), ("Hours", "minutes")):
             value = counts[name] / 60 if name == "minutes" else counts[name]
