@@ -1,12 +1,14 @@
-"""The router: page configuration, the door, and navigation, nothing else."""
+"""The router: page configuration, the door, and navigation; what composing needs is loaded after the first page."""
 
 from ui import people, router
 from ui.page import sentences
+from ui.warm import warm_up
 
 router.configure()
 page = router.navigation()
 if people.has_come_in():
     with sentences():
         page.run()
+    warm_up()
 else:
     people.door()

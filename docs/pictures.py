@@ -2,13 +2,15 @@
 
     python docs/pictures.py [--only NAME …] [--home FOLDER]
 
-It works in a workspace of its own, which is thrown away unless `--home` names one: a network is trained on Bach's
-chorales there, so it takes some minutes. Needs the packages of the tests.
+It works in a workspace of its own, which is thrown away unless `--home` names one: three networks are trained on Bach's
+chorales there, so it takes some minutes. With `--home` it goes on where it was broken off. What the pictures say of
+times is true of a machine with nothing else to do. Needs the packages of the tests.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -26,9 +28,12 @@ from studio import ARGS, CHROMIUM, studio  # noqa: E402  how tests drive the stu
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH, HEIGHT, TALLEST = 1280, 800, 1900  # pixels
 PATIENCE = 180_000  # milliseconds
-TRAINING = [
-    "train", "-p", "bach-chorales", "--run", "chorales", "-e", "6", "--hidden-size", "256", "-div", "1/8", "-s", "32",
-]  # fmt: skip
+ALIKE = ["-p", "bach-chorales", "-div", "1/8", "-s", "32"]
+TRAININGS = {  # run: how it is trained; the last one is shown in full, all three are compared
+    "plain": ["-e", "4", "--hidden-size", "96", "-c", "bce"],
+    "small": ["-e", "4", "--hidden-size", "96"],
+    "chorales": ["-e", "6", "--hidden-size", "256"],
+}
 AT_REST = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
   && document.querySelector('h1') && !document.querySelector('[data-testid=stSkeleton], [data-testid=stSpinner]')"""
 
@@ -42,10 +47,9 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
         home = args.home or Path(folder) / "home"
-        home.mkdir(exist_ok=True)
-        if not (home / "runs" / "chorales").exists():
-            train = [sys.executable, "-m", "deepmusician", *TRAINING]
-            subprocess.run(train, check=True, cwd=ROOT, env=os.environ | {"DEEPMUSICIAN_HOME": str(home)})
+        home.mkdir(parents=True, exist_ok=True)
+        if {"training", "runs"} & {*args.only}:
+            train_all(home)
         browser = p.chromium.launch(
             executable_path=CHROMIUM, args=[*ARGS, "--autoplay-policy=no-user-gesture-required"]
         )
@@ -57,6 +61,17 @@ def main() -> None:
                 take(page, name)
                 page.close()
         browser.close()
+
+
+def train_all(home: Path) -> None:
+    """Train what is not there; a training that was broken off goes on, so that the script can be run again."""
+    for run, options in TRAININGS.items():
+        status = home / "runs" / run / "status.json"
+        if status.exists() and json.loads(status.read_text())["state"] == "finished":
+            continue
+        words = ["--resume"] if status.exists() else [*ALIKE, *options]
+        train = [sys.executable, "-m", "deepmusician", "train", "--run", run, *words]
+        subprocess.run(train, check=True, cwd=ROOT, env=os.environ | {"DEEPMUSICIAN_HOME": str(home)})
 
 
 def take(page: Page, name: str) -> None:
@@ -136,8 +151,9 @@ def training(page: Page, url: str) -> None:
 
 
 def runs(page: Page, url: str) -> None:
-    """The table of runs."""
-    visit(page, f"{url}/runs")
+    """Three runs, compared by what differs, by their curves and by ear."""
+    visit(page, f"{url}/runs?" + "&".join(f"run={run}" for run in TRAININGS))
+    page.locator(".dm").first.wait_for()
 
 
 def compose(page: Page, url: str) -> None:

@@ -21,6 +21,10 @@ def test_bars_selected_on_the_roll_are_written_anew_and_both_pieces_are_in_the_h
         page.goto(f"{url}/compose?model=bach-chorales&seed=3&seq_len=64")
         page.get_by_role("img", name="Piano roll of bach-chorales-3").first.wait_for(timeout=SECONDS)
         select(page, 0.5, 0.7)
+        page.get_by_role("button", name="Rewrite the selected part").wait_for()
+        page.get_by_role("link", name="Library").first.click()
+        page.get_by_role("heading", name="Library", exact=True, level=1).wait_for()
+        page.get_by_role("link", name="Compose").first.click()  # what was selected still is, after another page
         page.get_by_role("button", name="Rewrite the selected part").click()
         page.get_by_role("heading", name="Bach's chorales, seed 3, written anew").wait_for(timeout=SECONDS)
         page.wait_for_url(re.compile("rewrite="), timeout=SECONDS)

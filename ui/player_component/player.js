@@ -52,7 +52,9 @@ class Player {
     this.shell.setAttribute("aria-label", `Player of ${data.pieces.map((piece) => piece.name).join(" and ")}`);
     if (this.part.piece.of !== before) {
       this.wish = { want: false, score: this.wish.score, turn: this.wish.turn };
-      this.select(null, false);
+      const region = before ? null : this.left(this.part.piece)?.region ?? null;
+      this.select(region, false);
+      if (region && this.data.select) setTimeout(() => this.select(region), 0); // Python has forgotten it, too
       this.active = 0;
     } else if (playing) this.part.sound.wanted = true;
     this.switches();
@@ -76,7 +78,8 @@ class Player {
     if (this.data.pieces.length > 1) box.append(make("h4", {}, piece.name));
     box.append(roll_box, overview, legend, score_box);
     const part = { piece, stamp: data.stamp, box, roll_box, tip, thumb, overview, legend, score: new Score(score_box) };
-    part.muted = before?.muted ?? new Set();
+    const left = before ? null : this.left(piece);
+    part.muted = before?.muted ?? new Set(left?.muted);
     part.sound = before?.sound ?? new Sound();
     part.sound.on = { change: () => this.changed(), failed: () => this.again() };
     part.roll = new Roll(roll_box, [still, moving], piece, {
@@ -87,6 +90,7 @@ class Player {
     });
     part.roll.muted = part.muted;
     if (before && before.piece.end === piece.end) [part.roll.start, part.roll.span] = [before.roll.start, before.roll.span];
+    else if (left) [part.roll.start, part.roll.span] = [left.start, left.span];
     part.roll.region = this.region;
     this.drags(part);
     return part;
@@ -493,7 +497,23 @@ class Player {
     for (const end of ["pointerup", "pointercancel"]) overview.addEventListener(end, () => { from = null; });
   }
 
+  // How a piece was looked at when another page was opened: the next player of it on that page begins so.
+  left(piece) {
+    return POST.views?.get(`${this.id} ${piece.of}`);
+  }
+
+  keepViews() {
+    const views = (POST.views ??= new Map());
+    for (const { piece, roll, muted } of this.parts) {
+      const name = `${this.id} ${piece.of}`;
+      views.delete(name);
+      views.set(name, { start: roll.start, span: roll.span, muted: [...muted], region: this.region });
+    }
+    for (const name of [...views.keys()].slice(0, -VIEWS)) views.delete(name);
+  }
+
   leave() {
+    this.keepViews();
     clearTimeout(this.polling);
     cancelAnimationFrame(this.frame);
     this.resizing.disconnect();
@@ -502,6 +522,7 @@ class Player {
   }
 }
 
+const VIEWS = 40; // so many pieces are remembered
 const HERE = new WeakMap(); // the player of each shell: a rerun finds the one that is there
 
 export default function ({ data, parentElement, setStateValue }) {

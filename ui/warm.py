@@ -1,0 +1,33 @@
+"""What the first composed piece would wait for, torch above all, loaded beside the pages once one has been served."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+
+import streamlit as st
+from streamlit import runtime
+
+AFTER_SECONDS = 2.0  # by then the first page and what it asks for are there; imports would only hold them up
+NEEDED = ("deepmusician.generation", "deepmusician.checkpoint", "deepmusician.render", "deepmusician.rewrite")
+
+
+def warm_up() -> None:
+    """Begin once for each server, after the first page. Where no server runs, as in tests, nothing is loaded."""
+    if runtime.exists() and type(runtime.get_instance()) is runtime.Runtime:
+        _begin()
+
+
+@st.cache_resource(show_spinner=False)
+def _begin() -> threading.Thread:
+    thread = threading.Thread(target=load, name="warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def load(after: float = AFTER_SECONDS) -> None:
+    """Load what is needed, one after the other."""
+    time.sleep(after)
+    for name in NEEDED:
+        importlib.import_module(name)
