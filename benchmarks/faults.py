@@ -7,6 +7,9 @@ disk    Everything that is saved is saved anew while the disk is full at the fir
         root, on a small disk on which so many pages are left. Afterwards the version before is there, or the new one,
         whole, and the error says in words what to do.
 
+app     The studio gets kill -9 while files are uploaded, a training runs, a piece is composed (see faults_app.py).
+drops   A browser's connection to it is dropped while a training runs; each time the page shows the training again.
+
 Each part prints a table; the program returns 1 where anything was lost or differed. `--kills 100` for each family takes
 about a quarter of an hour on one idle core.
 """
@@ -46,6 +49,8 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; without, all")
     parser.add_argument("--kills", type=int, default=100, help="kills of each family's trainings (default: 100)")
     parser.add_argument("--families", nargs="+", default=list(faulty.FAMILIES), choices=list(faulty.FAMILIES))
+    parser.add_argument("--app-kills", type=int, default=8, help="kills of the studio at each kind of work")
+    parser.add_argument("--drops", type=int, default=100, help="dropped connections (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
@@ -140,7 +145,18 @@ def _walk(thing: full_disk.Thing, disks) -> tuple[int, int]:
     return tried, tried
 
 
-PARTS = {"kills": kills, "disk": disk}
+def in_browser(name: str):
+    """A part of faults_app.py, which needs a browser."""
+
+    def part(folder: Path, args: argparse.Namespace) -> bool:
+        import faults_app
+
+        return getattr(faults_app, name)(folder, args)
+
+    return part
+
+
+PARTS = {"kills": kills, "disk": disk, "app": in_browser("app"), "drops": in_browser("connections")}
 
 if __name__ == "__main__":
     sys.exit(main())
