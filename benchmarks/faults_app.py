@@ -248,14 +248,13 @@ def connections(folder: Path, args) -> bool:
                 began, epoch = time.monotonic(), run.status().epoch
                 try:
                     wait_until(lambda epoch=epoch: _shown(page) >= epoch, 20)
-                    alone += 1
+                    alone, back = alone + 1, back + 1
                 except AssertionError:  # what a person does then
-                    print(f"reloaded: {page.locator('body').inner_text()[:200]!r}", flush=True)
                     page.reload()
                     with suppress(AssertionError):
                         wait_until(lambda epoch=epoch: _shown(page) >= epoch, 40)
+                        back += 1
                 times.append(time.monotonic() - began)
-                back += _shown(page) >= epoch
         finally:
             _kill_training(run)
             studio.kill()

@@ -45,6 +45,7 @@ from deepmusician.keeping import LONGEST_NOTE
 from deepmusician.limits import Limits
 from deepmusician.milestones import point
 from deepmusician.options import to_dict
+from deepmusician.quota import check_room
 from deepmusician.reading import read_many
 from deepmusician.runs import NAME, About, Run, Status, free_name
 from deepmusician.workspace import runs_dir
@@ -103,6 +104,7 @@ def import_run(capsule: bytes | Path, name: str | None = None) -> Run:
 
     Raises CapsuleError, in one sentence and with nothing left behind, where anything in it is not as it should be.
     """
+    check_room()
     index, files = _unpack(capsule)
     options = schema.options(index)
     reports = [schema.report(r, i) for i, r in enumerate(schema.rows(index, "metrics", schema.MOST_EPOCHS), 1)]

@@ -14,6 +14,10 @@ class DiskFullError(DeepMusicianError):
     """There was no room to write something; what was there before is as it was."""
 
 
+class QuotaError(DeepMusicianError):
+    """A person keeps as much as one may where a studio is open to several."""
+
+
 class MidiError(DeepMusicianError):
     """A file or a song cannot be read, written or put on the keyboard."""
 

@@ -22,6 +22,7 @@ from deepmusician.errors import LibraryError, MidiError, OptionError
 from deepmusician.midi import read_midi, write_midi
 from deepmusician.notes import Song, fingerprint
 from deepmusician.options import GenerateOptions, RewriteOptions, from_dict, to_dict
+from deepmusician.quota import check_room
 from deepmusician.store import Entry, read_entries, write_entries
 from deepmusician.workspace import workspace
 
@@ -137,6 +138,7 @@ def _folder() -> Path:
 
 def add(request: Request, song: Song, title: str, weights: str) -> Piece:
     """Keep a piece, made just now by the model called `title`."""
+    check_room()
     now = datetime.now().astimezone()
     id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     made = now.isoformat(timespec="seconds")

@@ -45,7 +45,8 @@ def usage() -> list[Share]:
     library, bin_ = workspace() / "library", workspace() / "library" / BIN
     data_sets = [p for p in library.glob("*") if p.is_dir() and p != bin_]
     samples = [s for run in runs for s in run.samples()]
-    rest = [p for p in workspace().iterdir() if p.name not in ("runs", "library", "cache", "bin")]
+    rest = [p for p in workspace().iterdir() if p.name not in ("runs", "library", "cache", "bin", "listening")]
+    tests = [p for p in (workspace() / "listening").glob("*") if p.is_dir()]
     clearing = {name: _size(_targets(name)) for name in CLEARABLE}
     return [
         Share("runs", "Runs", len(runs), _size([runs_dir()]), 0),
@@ -56,6 +57,7 @@ def usage() -> list[Share]:
         Share("bin", "Deleted runs and data sets", *_counted(_targets("bin")), clearing["bin"]),
         Share("library", "Data sets", len(data_sets), _size(data_sets), 0),
         Share("cache", "Built-in music, converted", *_counted(list(cache_dir().glob("*"))), clearing["cache"]),
+        Share("listening", "Listening tests, clips and votes", len(tests), _size([workspace() / "listening"]), 0),
         Share("rest", "All else", *_counted(rest), 0),
     ]  # fmt: skip
 

@@ -41,6 +41,9 @@ class Limits:
     render_minutes: float = _limit(10, 0.01, 120, "minutes of music that are turned into sound")
     render_seconds: float = _limit(120, 1, 3600, "seconds that turning a piece into sound may take")
 
+    person_mb: float = _limit(2_000, 1, 1e6, "megabytes that each person may keep where the studio is open to several")
+    person_runs: int = _limit(1, 1, 64, "trainings of one person that are at work at once where it is open to several")
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, low, high = getattr(self, field.name), field.metadata["low"], field.metadata["high"]

@@ -32,6 +32,7 @@ from deepmusician.midi import write_midi
 from deepmusician.milestones import calibrate_if_missing, forget_after, keep, point, prune
 from deepmusician.music_card import describe_data, describe_songs, fingerprint
 from deepmusician.options import TEMPO_BPM, GenerateOptions, milestone_epochs, to_dict
+from deepmusician.quota import check_room
 from deepmusician.recipes import train_command
 from deepmusician.roll import from_roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls, read_rolls
@@ -240,6 +241,7 @@ class _Session:
         if song is not None:
             self._write_sample(report["epoch"], song)
         self.run.write_metrics([*self.run.metrics()[: report["epoch"] - 1], report])
+        check_room()
         save_as(self.run, self.trainer, self.card, milestone(report["epoch"]))
         self._record(report)
         self._count_time()

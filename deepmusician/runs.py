@@ -33,6 +33,7 @@ from deepmusician.branching import check_start
 from deepmusician.checkpoint import WHICH
 from deepmusician.errors import OptionError, RunError
 from deepmusician.options import TrainOptions, from_dict, to_dict
+from deepmusician.quota import check_room
 from deepmusician.workspace import own_environment, run_folder, runs_dir
 
 LIVE = ("starting", "queued", "training")
@@ -285,6 +286,7 @@ def new_run(options: TrainOptions, name: str | None = None) -> Run:
     """
     if name is not None and not NAME.fullmatch(name):
         raise RunError(f"a run's name may hold letters, digits, space . _ + - and starts with a letter, got {name!r}")
+    check_room()
     check_start(options)
     path = _claim(name) if name else _claim_any(Path(options.path.removeprefix("library:")).stem or "run")
     run = Run(path)

@@ -23,6 +23,7 @@ from deepmusician.collected import is_collected, open_collection
 from deepmusician.corpora import CORPORA, load_corpus_entries
 from deepmusician.decisions import Choice, Decisions, treated
 from deepmusician.errors import LibraryError
+from deepmusician.quota import check_room
 from deepmusician.store import DataSet, read_entries, write_entries
 from deepmusician.workspace import workspace
 
@@ -43,6 +44,7 @@ def save_data_set(data: DataSet, name: str) -> Path:
         raise LibraryError(f"{name} is the name of a built-in corpus; choose another")
     if not data.songs:
         raise LibraryError(f"{data.name} holds no songs to keep; add a file that can be read")
+    check_room()
     write_entries(folder, data.entries)
     return folder
 

@@ -9,12 +9,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from deepmusician.errors import RunError
+from deepmusician.limits import current
 from deepmusician.runs import Run, Status, list_runs
-from deepmusician.workspace import home
+from deepmusician.workspace import alone, home, runs_dir
 
 MAX_RUNS = "DEEPMUSICIAN_MAX_RUNS"
 _OTHERS = "a training that is not yours"  # nobody is told what others do
@@ -38,24 +40,36 @@ def training_slot(run: Run, stopped: Callable[[], bool]) -> Iterator[None]:
     place = run.place() or run.queue_up()
     while not stopped():
         before = _before(run, place)
-        for i in range(0 if before else slots):
-            lock = FileLock(folder / f"{i}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
+        own = [] if alone() else [runs_dir() / f".slot-{i}.lock" for i in range(current().person_runs)]
+        mine = _free(own) if own and not before else None
+        lock = _free([folder / f"{i}.lock" for i in range(slots)]) if not before and (mine or not own) else None
+        if lock:
             run.leave_queue()
-            try:
+        try:
+            if lock:
                 yield
-            finally:
-                lock.release()
-            return
+                return
+        finally:
+            for held in filter(None, (lock, mine)):
+                held.release()
         others = [r.name for r in list_runs() if r.name != run.name and r.status().state == "training"] or before
         message = f"Waiting until {' or '.join(others) or _OTHERS} has finished."
         run.write_status(Status("queued", n_epochs=n_epochs, message=message))
         time.sleep(1.0)
     run.leave_queue()
     yield
+
+
+def _free(places: list[Path]) -> FileLock | None:
+    """The first of some locks that nobody holds, held now."""
+    for place in places:
+        lock = FileLock(place)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        return lock
+    return None
 
 
 def _before(run: Run, place: int) -> list[str]:

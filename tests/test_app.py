@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, scale_song
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
@@ -99,9 +100,23 @@ def tunes(n=6):
 
 
 def upload(app, files, name=""):
-    by_key(app.file_uploader, "upload.files").set_value(files)
+    next(w for w in app.file_uploader if w.key.startswith("upload.files")).set_value(files)
     by_label(app.text_input, "Keep as").set_value(name)
     return well(by_label(app.button, "Add to the library").click().run())
+
+
+def test_the_memory_of_an_upload_is_given_back_once_it_was_read(monkeypatch):
+    held = []
+    remove = MemoryUploadedFileManager.remove_file
+
+    def watched(self, session, file):
+        before = len(self.get_files(session, [file]))
+        remove(self, session, file)
+        held.append((before, len(self.get_files(session, [file]))))
+
+    monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", watched)
+    app = upload(open_page(LIBRARY), tunes(2), "two")
+    assert held == [(1, 0)] * 2 and not [w for w in app.file_uploader if w.value]
 
 
 def keep_tunes(name="tunes"):

@@ -10,8 +10,9 @@ from conftest import scale_song
 from streamlit.testing.v1 import AppTest
 
 from deepmusician import checkpoint, history, keeping, listening, listening_store, people, workspace
+from deepmusician.capsule import import_run
 from deepmusician.cli import main
-from deepmusician.errors import CheckpointError, DoorError, LibraryError, RunError
+from deepmusician.errors import CheckpointError, DoorError, LibraryError, QuotaError, RunError
 from deepmusician.library import read_source
 from deepmusician.options import TrainOptions
 from deepmusician.runs import Status, list_runs, new_run, open_run
@@ -257,6 +258,50 @@ def test_persons_wait_for_one_another_and_are_not_told_for_whom(several):
         with second.lock(), training_slot(second, lambda: bool(said.append(second.status().message)) or len(said) > 1):
             pass
     assert said[-1] == "Waiting until a training that is not yours has finished."
+
+
+def test_who_keeps_as_much_as_one_may_is_told_so_and_keeps_it(several, home, monkeypatch):
+    monkeypatch.setenv("DEEPMUSICIAN_MAX_PERSON_MB", "1")
+    several.id = "a" * 32
+    tunes = DataSet("tunes", (Entry.of("a", SONG),))
+    save_data_set(tunes, "tunes")
+    (workspace.workspace() / "much").write_bytes(bytes(1_100_000))
+    for save in (
+        lambda: save_data_set(tunes, "more"),
+        lambda: new_run(TrainOptions(path="library:tunes")),
+        lambda: history.add(history.Request("bach-chorales", options={"seed": 1}), SONG, "a", "0" * 16),
+        lambda: import_run(b"whatever"),
+    ):
+        with pytest.raises(QuotaError, match="you keep 1 MB here, and each person may keep 1; delete"):
+            save()
+    assert list_data_sets() == ["tunes"]
+    several.id = "b" * 32  # nobody else is held up
+    save_data_set(tunes, "more")
+    several.id = "a" * 32
+    (workspace.workspace() / "much").unlink()
+    save_data_set(tunes, "more")
+
+
+def test_one_person_does_not_take_every_place_to_train(several, monkeypatch):
+    monkeypatch.setenv("DEEPMUSICIAN_MAX_RUNS", "3")
+    monkeypatch.setattr("deepmusician.slots.time.sleep", lambda seconds: None)
+    several.id = "a" * 32
+    first, second = (new_run(TrainOptions(path="bach-chorales"), name) for name in ("first", "second"))
+
+    def waits(run):
+        said = []
+        with run.lock(), training_slot(run, lambda: bool(said.append(run.status().message)) or len(said) > 2):
+            return said[-1]
+
+    with first.lock(), training_slot(first, lambda: False):
+        first.write_status(Status("training"))
+        assert waits(second) == "Waiting until first has finished."
+        several.id = "b" * 32
+        assert "Waiting" not in waits(new_run(TrainOptions(path="bach-chorales"), "theirs"))
+        several.id = "a" * 32
+        monkeypatch.setenv("DEEPMUSICIAN_MAX_PERSON_RUNS", "2")
+        third = new_run(TrainOptions(path="bach-chorales"), "third")
+        assert "Waiting" not in waits(third)
 
 
 def test_what_was_opened_is_reached_by_its_token_alone(several):

@@ -195,3 +195,9 @@ def test_ci_fails_where_the_tests_fail(stubs):
 def test_the_studio_listens_here_only_and_tells_nobody(section, key, value):
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     assert config[section][key] == value
+
+
+def test_no_figure_is_made_through_pyplots_global_state():
+    for place in ("deepmusician", "ui", "pages"):
+        for file in (ROOT / place).rglob("*.py"):
+            assert not re.search(r"^\s*(import|from) .*pyplot|\bplt\.", file.read_text(), re.MULTILINE), file

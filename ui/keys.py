@@ -39,6 +39,7 @@ DATA: Key[str | None] = Key("data", None)  # the data set or corpus last looked 
 MODEL: Key[str | None] = Key("model", None)  # the model last composed with
 PAGE: Key[str] = Key("page", "")  # the page shown last
 NOTE: Key[str] = Key("note", "")  # what Library says once, after what was uploaded is kept
+UPLOADS: Key[int] = Key("uploads", 0)  # how often files were taken in: each time the uploader is a new, empty one
 LISTENING: Key[str | None] = Key(
     "listening", None
 )  # fingerprint of the piece that was asked to play, on this page

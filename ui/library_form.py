@@ -28,17 +28,18 @@ def add_music() -> None:
                 "MIDI, MusicXML, ABC or Humdrum files, a zip of them, or an exported data set",
                 type=None if folder else [kind.lstrip(".") for kind in KINDS],
                 accept_multiple_files="directory" if folder else True,
-                key="upload.folder" if folder else "upload.files",
+                key=f"upload.{'folder' if folder else 'files'}.{keys.UPLOADS.get()}",
             )
             name = st.text_input("Keep as", placeholder="a name; the file's own where this is empty", max_chars=80)
             sent = st.form_submit_button("Add to the library", type="primary", icon=":material/add:")
         if sent:
             with sentences():
-                _keep([(f.name, f.getvalue()) for f in files or []], name.strip())
+                _keep(list(files or []), name.strip())
 
 
-def _keep(files: list[tuple[str, bytes]], name: str) -> None:
-    """Read the files, keep what was read, and let the page show it."""
+def _keep(uploaded: list, name: str) -> None:
+    """Read the files, keep what was read, and let the page show it; the memory of the upload is then given back."""
+    files = [(f.name, f.getvalue()) for f in uploaded]
     if not files:
         st.info("Choose a file first: drop it on the field above, or press Browse.", icon=":material/upload_file:")
         return
@@ -46,6 +47,7 @@ def _keep(files: list[tuple[str, bytes]], name: str) -> None:
     name = name or free_name(parcel or (PurePath(files[0][0]).stem if len(files) == 1 else "my music"))
     if parcel:
         data = import_data_set(files[0][1], name)
+        release(uploaded)
         _show(name, f"{count(len(data.songs), 'piece')} kept as “{name}”, with the decisions that came along.")
     with cached.progress_bar("Reading") as progress:
         data = read_uploads(files, name, progress)
@@ -54,9 +56,18 @@ def _keep(files: list[tuple[str, bytes]], name: str) -> None:
             st.error(f"{entry.name} could not be read: {describe.remark(entry)}.", icon=":material/error:")
         return
     save_data_set(data, name)
+    release(uploaded)
     lost = len(data.entries) - len(data.songs)
     more = f" {count(lost, 'file')} could not be read; the reasons stand below." if lost else ""
     _show(name, f"{count(len(data.songs), 'piece')} kept as “{name}”.{more}")
+
+
+def release(uploaded: list) -> None:
+    """Let the session forget uploaded files, which it would hold until it ends, and show an empty uploader."""
+    context = st.runtime.scriptrunner.get_script_run_ctx()
+    for file in uploaded:
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+    keys.UPLOADS.set(keys.UPLOADS.get() + 1)
 
 
 def _show(name: str, note: str) -> None:
