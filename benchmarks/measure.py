@@ -73,8 +73,9 @@ def made_up_rolls(songs: int, frames: int, planes: str = "sounding", melody: boo
 
 
 def gemm_peak(
-    dtype: torch.dtype = torch.float32, n: int = PEAK_SIZE, tries: int = 6, clock: Callable[[], float] = time.perf_counter
-) -> float:
+    dtype: torch.dtype = torch.float32, n: int = PEAK_SIZE, tries: int = 6,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:  # fmt: skip
     """GFLOP/s of a square matrix product with the threads now set, best of several."""
     a, b = (torch.randn(n, n).to(dtype) for _ in range(2))
     out = a @ b
