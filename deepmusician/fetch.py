@@ -1,248 +1,372 @@
-"""Fetch: the collections that are known, what is said of each, and how its files get here.
+"""The collections of music that can be fetched: what each is, and the way from the web, or from a person's own copy,
+to a folder that `ingest` reads.
 
-Nothing is fetched by itself. A bulk file comes through pooch: gone on with where it broke off, held against its
-checksum where one is published, refused where its length is a lie or the disk too small. It is never unpacked to disk
-(see bulk), but for zips within a zip, which lie flat beside it. The table is `collections.toml`.
+Nothing is fetched by itself. A folder appears whole or not at all; until then what has come lies beside it, in
+`.NAME.getting`, and a later call goes on from there. Two sites are gone through page by page: see `crawl`.
+
+Sources: collections.toml; the Internet Archive's metadata API for what its items hold, with sizes and hashes.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import errno
+import fnmatch
+import os
 import shutil
-import time
+import tempfile
 import tomllib
-import urllib.error
-import urllib.request
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from deepmusician import __version__, bulk
-from deepmusician.errors import LibraryError
-from deepmusician.workspace import cache_dir
+from deepmusician import bulk
+from deepmusician.download import AGENT, TIMEOUT, Remote, check_room, download
+from deepmusician.errors import LibraryError, OptionError
+from deepmusician.finding import is_music
+from deepmusician.layouts import LAYOUTS, write_styles
+from deepmusician.limits import Limits, current
+from deepmusician.workspace import workspace
 
-AGENT = f"deepmusician/{__version__}"
-CHUNK = 1 << 20
-TRIES, PAUSE, PATIENCE = 5, 2.0, 60.0  # times it goes on after a break; seconds between them, and of silence
-MOST_MB = 20_000  # of a file whose size nobody tells
-SPARE = 2.5  # times the size of a file that must be free: it, and the notes that are read from it
-SIDES = {"train": "training", "validation": "held out", "test": "held out"}
-Progress = Callable[[int, int], None]  # megabytes so far, megabytes in all
-Label = Callable[[str], tuple[str, str]]
+TABLE = Path(__file__).with_name("collections.toml")
+ARCHIVE_ORG = "https://archive.org"
+BESIDE = (".csv", ".json", ".txt", ".tsv", ".md")  # kept beside the music: tables, splits, licences
+MEMBER_BYTES = 256_000_000  # of an archive within an archive, or a table: it is held in memory
+TABLE_BYTES = 128_000_000  # of the listing of an item of the Internet Archive
+_NO_PLACE = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
+
+Watch = Callable[[str, int, int], None]  # what is being done, how far, of how much (0 where it is not known)
 
 
 @dataclass(frozen=True)
-class Known:
-    """One collection: what it is, and how it is got: `kind` is bulk, own (a copy of the user's), or site."""
+class Collection:
+    """A collection, as collections.toml describes it."""
 
     name: str
     title: str
-    about: str
-    pieces: int
+    what: str
+    files: int
     licence: str
     cite: str
-    home: str
-    kind: str
+    site: str
+    how: str
+    layout: str
     style: str
+    note: str = ""
     mb: float = 0
-    url: str = ""
-    sha256: str = ""
+    item: str = ""
     start: str = ""
+    pick: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
+    sources: tuple[Remote, ...] = ()
 
-    def lines(self) -> list[str]:
-        """All that is said of it."""
-        size = f"{self.mb:,.0f} MB" if self.mb else "of a size that is told when it is fetched"
-        got = {"bulk": f"one file, {size}, from {self.url}", "own": "your own copy, with --from PATH"}
-        got["site"] = f"page by page from {self.start}, slowly, only with --site"
+    def __post_init__(self) -> None:
+        if self.how not in ("bulk", "archive.org", "crawl", "own"):
+            raise OptionError(f"{self.name}: how must be bulk, archive.org, crawl or own, got {self.how!r}")
+        if self.layout not in LAYOUTS:
+            raise OptionError(f"{self.name}: layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
+
+    @property
+    def size(self) -> str:
+        """How much is downloaded, in words."""
+        if self.how in ("crawl", "own"):
+            return "file by file" if self.how == "crawl" else "your own copy"
+        if self.how == "archive.org":
+            return "as the archive lists it; said before it begins"
+        return f"{self.mb:,.0f} MB" if self.mb else "not stated; said as it begins"
+
+    def about(self) -> list[str]:
+        """What a person should know before it is fetched."""
+        files = f"{self.files:,} files" if self.files else "files: not stated"
+        files += f" ({self.note})" if self.note else ""
         return [
-            f"{self.name}: {self.title}, {self.pieces:,} pieces: {self.about}", f"  got:     {got[self.kind]}",
-            f"  licence: {self.licence}", f"  cite:    {self.cite}", f"  home:    {self.home}",
+            f"{self.name}: {self.title}", f"  {self.what}", f"  {files}", f"  download: {self.size}",
+            f"  licence: {self.licence}", f"  cite: {self.cite}", f"  site: {self.site}", f"  style: {self.style}",
         ]  # fmt: skip
 
 
+def list_collections() -> list[Collection]:
+    """All that can be fetched."""
+    return list(_read(TABLE))
+
+
 @cache
-def known() -> dict[str, Known]:
-    """The collections by name."""
-    table = tomllib.loads(Path(__file__).with_name("collections.toml").read_text("utf-8"))
-    return {name: Known(name, **about) for name, about in table.items()}
+def _read(table: Path) -> tuple[Collection, ...]:
+    return tuple(_collection(name, values) for name, values in tomllib.loads(table.read_text("utf-8")).items())
 
 
-def find(name: str) -> Known:
-    """One collection. Raises LibraryError for a name that is not known."""
-    if name not in known():
-        raise LibraryError(f"no collection is called {name}; there are {', '.join(known())}")
-    return known()[name]
+def _collection(name: str, values: dict[str, Any]) -> Collection:
+    remotes = tuple(Remote(**source) for source in values.get("sources", ()))
+    lists = {each: tuple(values.get(each, ())) for each in ("pick", "tops")}
+    return Collection(name=name, **{**values, **lists, "sources": remotes})
 
 
-def downloads(collection: Known) -> Path:
-    """Where a collection's files lie while they are fetched and read; deleted, they are fetched again."""
-    folder = cache_dir() / "downloads" / collection.name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def collection(name: str) -> Collection:
+    """The collection of that name. Raises OptionError where there is none."""
+    for each in list_collections():
+        if each.name == name:
+            return each
+    known = ", ".join(each.name for each in list_collections())
+    raise OptionError(f"no collection is called {name}; there are {known}")
 
 
-# ---- a bulk file
+def place_of(name: str) -> Path:
+    """Where a collection goes if no other folder is named."""
+    return workspace() / "collections" / name
 
 
-def download(collection: Known, progress: Progress = lambda done, total: None) -> Path:
-    """Fetch a collection's file, or go on with it; where it is here and true, nothing is fetched.
-
-    Raises LibraryError where it cannot be got whole, is not what was published, or does not fit on the disk.
-    """
-    import pooch
-
-    folder = downloads(collection)
-    name = PurePosixPath(collection.url.partition("?")[0]).name
-    whole = f"sha256:{collection.sha256}" if collection.sha256 else None
-    pooch.get_logger().setLevel("ERROR")
-
-    def fetch(url: str, place: str, _: object) -> None:
-        part = folder / f"{name}.part"
-        _resumed(url, part, collection.mb, progress)
-        shutil.move(part, place)
-
-    try:
-        return Path(pooch.retrieve(collection.url, whole, name, folder, downloader=fetch))
-    except ValueError as error:  # pooch: of another hash
-        for file in folder.glob(f"{name}*"):
-            file.unlink()
-        raise LibraryError(
-            f"what {collection.url} sends is not what was published (another sha256); it was removed, try again later"
-        ) from error
+def getting(folder: Path) -> Path:
+    """What is on its way into `folder`."""
+    return folder.with_name(f".{folder.name}.getting")
 
 
-def _resumed(url: str, part: Path, mb: float, progress: Progress) -> None:
-    """Fetch into `part`, from where it ends on, again after each break."""
-    broke = ""
-    for attempt in range(TRIES):
-        if attempt:
-            time.sleep(PAUSE)
+@dataclass(frozen=True)
+class Fetched:
+    """A folder of music, what of it is there, and what could not be had, with reasons."""
+
+    folder: Path
+    files: int
+    styles: int
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+def fetch(
+    what: Collection, remotes: Sequence[Remote], folder: Path, watch: Watch = lambda what, done, total: None
+) -> Fetched:
+    """Download the files of a collection (`remotes_of`) and unpack them into `folder`, which must not be there yet."""
+    check_free(folder)
+    way = getting(folder)
+    way.mkdir(parents=True, exist_ok=True)
+    limits, here = current(), sum(file.stat().st_size for file in way.iterdir() if file.is_file())
+    check_room(way, sum(remote.bytes for remote in remotes) or round(what.mb * 1e6), here)
+    archives, refused = [], []
+    for remote in remotes:
         try:
-            if _fetched(url, part, mb, progress):
-                return
-            broke = "it breaks off before its end"
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410):
-                words = f"{url} answers {error.code} {error.reason}; see whether the site has moved"
-                raise LibraryError(words) from error
-            broke = str(getattr(error, "reason", error))
-    here = part.stat().st_size / 1e6 if part.exists() else 0
-    raise LibraryError(
-        f"{url} could not be fetched whole ({broke}); {here:,.1f} MB are kept, and the same call goes on from there"
-    )
+            archives.append(download(remote, way, limits.fetch_bytes, _named(watch, remote.name)))
+        except LibraryError as error:
+            if remote.needed:
+                raise
+            refused.append((remote.name, str(error)))
+    return _settle(what, archives, folder, limits, watch, refused)
 
 
-def _fetched(url: str, part: Path, mb: float, progress: Progress) -> bool:
-    """One go at it; whether it is whole then."""
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": AGENT} | ({"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=PATIENCE)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing follows what is here; a checksum tells whether it is true
-            return True
-        raise
-    with response:
-        if response.status != 206:
-            have = 0  # it does not go on, but begins anew
-        told = response.headers.get("Content-Length")
-        total = have + int(told) if told else 0
-        _check_room(part.parent, total or mb * 1e6, have)
-        most = total or int(MOST_MB * 1e6)
-        with part.open("ab" if have else "wb") as file:
-            while chunk := response.read(CHUNK):
-                have += len(chunk)
-                if have > most:
-                    raise LibraryError(f"{url} sends more than the {most / 1e6:,.0f} MB it promised; it is not taken")
-                file.write(chunk)
-                progress(have // 1_000_000, max(total, have) // 1_000_000)
-    return have == total if total else True
+def _named(watch: Watch, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: watch(name, done, total)
 
 
-def _check_room(folder: Path, size: float, have: int) -> None:
-    free, wanted = shutil.disk_usage(folder).free, max(SPARE * size - have, 0)
-    if free < wanted:
+def bring(what: Collection, own: Path, folder: Path, watch: Watch = lambda what, done, total: None) -> Fetched:
+    """Take a person's own copy in: an archive, a folder, or a folder of archives. It stays as it is."""
+    check_free(folder)
+    if not own.exists():
+        raise LibraryError(f"no file or folder is called {own}; give your copy of {what.title}")
+    getting(folder).mkdir(parents=True, exist_ok=True)
+    return _settle(what, [own], folder, current(), watch, [])
+
+
+def check_free(folder: Path) -> None:
+    """Raises LibraryError where something is in the place of `folder`."""
+    if folder.exists():
         raise LibraryError(
-            f"{wanted / 1e6:,.0f} MB of disk are needed for it, {free / 1e6:,.0f} are free; make room, or set "
-            "DEEPMUSICIAN_HOME to a larger disk"
+            f"{folder} is there already; ingest it, delete it to fetch it again, or choose another folder with -o"
         )
 
 
-def flattened(archive: Path) -> Path:
-    """A folder of the zips that lie in a zip, each there whole, or the archive itself where none do."""
-    if archive.suffix != ".zip":
-        return archive
+def _settle(
+    what: Collection, sources: Sequence[Path], folder: Path, limits: Limits, watch: Watch,
+    refused: list[tuple[str, str]],
+) -> Fetched:  # fmt: skip
+    """Unpack beside, say the styles, then give the folder its name and let go of the archives."""
+    draft = getting(folder) / "unpacked"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    several = sum(bulk.is_archive(source.name) for source in sources) > 1
     try:
-        with zipfile.ZipFile(archive) as outer:
-            inner = [info for info in outer.infolist() if info.filename.lower().endswith(".zip")]
-            if not inner:
-                return archive
-            folder, left = archive.with_name(f"{archive.stem}.zips"), bulk.TIMES * archive.stat().st_size
-            folder.mkdir(exist_ok=True)
-            for info in inner:
-                place = folder / PurePosixPath(info.filename.replace("\\", "/")).name  # never where its path leads
-                if place.exists():
-                    continue
-                draft = place.with_suffix(".part")
-                with outer.open(info) as stream, draft.open("wb") as file:
-                    while chunk := stream.read(CHUNK):
-                        left -= len(chunk)
-                        if left < 0:
-                            raise LibraryError(f"{archive.name} inflates to more than any music does; it is not taken")
-                        file.write(chunk)
-                draft.rename(place)
-            return folder
-    except bulk.ERRORS as error:
-        raise LibraryError(f"{archive.name} is damaged ({error}); delete it and fetch it again") from error
+        for source in sources:
+            refused += _take_in(source, draft, several, limits, watch)
+        files, styles = label(what, draft)
+        if not files:
+            raise LibraryError(f"there is no music in what came of {what.title}; give your own copy: --from PATH")
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    draft.rename(folder)
+    shutil.rmtree(getting(folder), ignore_errors=True)
+    return Fetched(folder, files, styles, tuple(refused))
 
 
-# ---- its layout
+def label(what: Collection, folder: Path) -> tuple[int, int]:
+    """Write `styles.csv` as the collection's layout says; how many files and styles there are."""
+    return write_styles(folder, LAYOUTS[what.layout](folder, what.tops))
 
 
-def label_of(collection: Known, place: Path) -> Label:
-    """What names the style and the side of a file of the collection, by its path."""
-    if collection.style == "maestro":
-        return _maestro(place)
-    return {"first": _first_folder, "last": _last_folder, "none": lambda label: ("", "")}[collection.style]
+# ---- taking in
 
 
-def _folders(label: str) -> list[str]:
-    """The folders of a path, without archives and what is only the collection's own name."""
-    return [part for part in PurePosixPath(label).parts[:-1] if not bulk.is_archive(part)]
+def _take_in(source: Path, draft: Path, several: bool, limits: Limits, watch: Watch) -> list[tuple[str, str]]:
+    """Copy or unpack one source; what was refused of it. One of several archives gets a folder of its own name."""
+    if source.is_dir():
+        return _copy(source, draft, limits, watch)
+    if bulk.is_archive(source.name):
+        size = source.stat().st_size
+        check_room(draft, size, size)
+        into = draft / source.name.partition(".")[0] if several else draft
+        return unpack(source, into, limits, lambda done, total: watch(f"unpacking {source.name}", done, total))
+    if not _wanted(source.name):
+        return [(source.name, "it is neither music nor an archive that is opened here; unpack it and give the folder")]
+    shutil.copyfile(source, draft / source.name)
+    return []
 
 
-def _first_folder(label: str) -> tuple[str, str]:
-    parts = _folders(label)
-    return (parts[0] if parts else ""), ""
+def _copy(source: Path, draft: Path, limits: Limits, watch: Watch) -> list[tuple[str, str]]:
+    refused, found = [], [path for path in sorted(source.rglob("*")) if path.is_file() and not path.is_symlink()]
+    check_room(draft, sum(path.stat().st_size for path in found))
+    for number, path in enumerate(found, 1):
+        at = path.relative_to(source)
+        if bulk.is_archive(path.name):
+            within = draft / at.parent / path.name.partition(".")[0]
+            refused += unpack(path, within, limits, lambda done, total, name=path.name: watch(name, done, total))
+        elif _wanted(path.name):
+            (draft / at).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, draft / at)
+        watch("copying", number, len(found))
+    return refused
 
 
-def _last_folder(label: str) -> tuple[str, str]:
-    parts = _folders(label) or [PurePosixPath(part).stem for part in PurePosixPath(label).parts[:-1]]
-    return (parts[-1] if parts else ""), ""  # a zip of one game may hold no folder
+def _wanted(name: str) -> bool:
+    return is_music(name) or os.path.splitext(name)[1].lower() in BESIDE
 
 
-def _maestro(place: Path) -> Label:
-    """MAESTRO's own table: composer and published split of each file. Raises LibraryError where it is not there."""
-    texts: list[bytes | str] = []
-    is_table = lambda name: name.lower().endswith(".csv") and "maestro" in name.lower()  # noqa: E731
-    if place.is_dir():
-        texts = [file.read_bytes() for file in sorted(place.rglob("*.csv")) if is_table(file.name)]
-    elif bulk.is_archive(place.name):
-        texts = [content for _, content in bulk.members(place, is_table, 50_000_000)]
-    table = next((text for text in texts if isinstance(text, bytes)), None)
-    if table is None:
-        raise LibraryError(f"{place.name} holds no table maestro-….csv, which names its composers and its split")
-    rows = csv.DictReader(io.StringIO(table.decode("utf-8", "replace")))
-    told = {
-        row["midi_filename"]: (row["canonical_composer"].replace("/", "and"), SIDES.get(row["split"], ""))
-        for row in rows
-        if row.get("midi_filename") and row.get("canonical_composer")
-    }
+def unpack(
+    archive: Path, into: Path, limits: Limits, watch: Callable[[int, int], None] = lambda done, total: None
+) -> list[tuple[str, str]]:
+    """Unpack the music and the tables of an archive, member by member; names and reasons of those that are refused.
 
-    def label(path: str) -> tuple[str, str]:
-        return told.get("/".join(PurePosixPath(path).parts[-2:]), ("", ""))
+    No path leads out of `into`, links are passed over, and so are files larger than music can be. Raises LibraryError
+    for an archive that is damaged or a bomb.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    return _Unpacking(archive, limits, watch).of(archive, into)
 
-    return label
+
+class _Unpacking:
+    """One archive, with the archives in it, but not those in these; all that comes out of it is counted together."""
+
+    def __init__(self, archive: Path, limits: Limits, watch: Callable[[int, int], None]) -> None:
+        self.limits, self.watch = limits, watch
+        self.total, self.written = bulk.count(archive, _wanted), 0
+        self.left = max(bulk.ALLOWED, bulk.TIMES * archive.stat().st_size)
+
+    def of(self, archive: Path, into: Path, within: bool = False) -> list[tuple[str, str]]:
+        refused: list[tuple[str, str]] = []
+        wanted = _wanted if within else lambda name: _wanted(name) or bulk.is_archive(name)
+        for name, content in bulk.members(archive, wanted, max(self.limits.file_bytes, MEMBER_BYTES)):
+            if isinstance(content, str):
+                refused.append((name, content))
+                continue
+            self.left -= len(content)
+            if self.left < 0:
+                raise LibraryError(f"{archive.name} inflates to more than any music does; it is not taken in")
+            if bulk.is_archive(name):
+                refused += self._within(name, content, into)
+            else:
+                problem = self._place(into, name, content)
+                refused += [(name, problem)] if problem else []
+            self.watch(self.written, self.total)
+        return refused
+
+    def _within(self, name: str, content: bytes, into: Path) -> list[tuple[str, str]]:
+        """Unpack an archive that lies in one, into a folder of its name."""
+        parts = _parts(name)
+        folder = into.joinpath(*parts[:-1], parts[-1].partition(".")[0] or "archive")
+        with tempfile.TemporaryDirectory(dir=into) as aside:
+            inner = Path(aside) / f"inner.{parts[-1].partition('.')[2]}"
+            inner.write_bytes(content)
+            try:
+                return [(f"{name}/{member}", reason) for member, reason in self.of(inner, folder, within=True)]
+            except LibraryError as error:
+                if self.left < 0:
+                    raise
+                return [(name, str(error))]
+
+    def _place(self, into: Path, name: str, content: bytes) -> str:
+        """Write one member; why it cannot be, where it is too large or its name has no place on this disk."""
+        if is_music(name) and len(content) > self.limits.file_bytes:
+            return f"it has more than {self.limits.file_bytes:,} bytes; split it into pieces"
+        path = into.joinpath(*_parts(name))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_PLACE:
+                raise
+            return f"its name has no place on this disk ({error})"
+        self.written += 1
+        return ""
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("", ".")]
+
+
+# ---- what there is to download
+
+
+def remotes_of(what: Collection) -> tuple[Remote, ...]:
+    """The files to download; of an item of the Internet Archive, those that it lists, with their sizes and hashes.
+
+    Raises LibraryError for a collection without bulk files, or where the listing cannot be had.
+    """
+    if what.how == "own":
+        raise LibraryError(f"{what.title} has no file for everybody ({what.note})")
+    if what.how == "crawl":
+        raise LibraryError(f"{what.title} has no bulk file; go through it with --crawl --contact you@example.org")
+    return what.sources if what.how == "bulk" else _listed(what)
+
+
+def _listed(what: Collection) -> tuple[Remote, ...]:
+    listing = _ask(f"{ARCHIVE_ORG}/metadata/{what.item}")
+    files = [file for file in listing.get("files", ()) if isinstance(file, dict) and isinstance(file.get("name"), str)]
+    for pattern in what.pick:
+        chosen = [file for file in files if fnmatch.fnmatch(file["name"], pattern)]
+        if chosen:
+            return tuple(_remote(what.item, file) for file in chosen)
+    there = ", ".join(sorted({PurePosixPath(file["name"]).suffix for file in files})) or "nothing"
+    raise LibraryError(
+        f"{what.site} lists no {' or '.join(what.pick)} (it has {there}); download and unpack it, then --from FOLDER"
+    )
+
+
+def _remote(item: str, file: dict[str, Any]) -> Remote:
+    from urllib.parse import quote
+
+    size = str(file.get("size", ""))
+    hashes = (f"{kind}:{file[kind]}" for kind in ("sha1", "md5") if isinstance(file.get(kind), str))
+    url = f"{ARCHIVE_ORG}/download/{quote(item)}/{quote(file['name'])}"
+    flat = file["name"].replace("\\", "/").replace("/", " ").lstrip(".")  # a name, not a path
+    return Remote(url, flat, int(size) if size.isdecimal() else 0, next(hashes, ""))
+
+
+def _ask(url: str) -> dict[str, Any]:
+    """The JSON object at an address. Raises LibraryError."""
+    import json
+
+    import requests
+
+    try:
+        with requests.get(url, headers={"User-Agent": AGENT}, timeout=TIMEOUT, stream=True) as answer:
+            answer.raise_for_status()
+            content = b"".join(_bounded(answer.iter_content(1 << 16)))
+        found = json.loads(content)
+    except (requests.RequestException, ValueError) as error:
+        raise LibraryError(f"{url} cannot be read ({error}); try again later") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _bounded(chunks: Iterable[bytes]) -> Iterable[bytes]:
+    left = TABLE_BYTES
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise ValueError(f"a listing has at most {TABLE_BYTES:,} bytes")
+        yield chunk

@@ -32,6 +32,7 @@ from deepmusician.columns import bounds, write_columns
 from deepmusician.copies import Lines, lines
 from deepmusician.errors import LibraryError, MidiError
 from deepmusician.finding import Found
+from deepmusician.layouts import told
 from deepmusician.library import printable
 from deepmusician.limits import Limits, current
 from deepmusician.notes import Song
@@ -82,11 +83,11 @@ def by_folder(label: str) -> tuple[str, str]:
 
 
 def ingest(
-    paths: Sequence[str | Path], name: str, workers: int = 1, scheduler: str = "", label: Label = plain,
+    paths: Sequence[str | Path], name: str, workers: int = 1, scheduler: str = "", label: Label | None = None,
     watch: Watch = lambda state: None,
 ) -> dict[str, float]:  # fmt: skip
     """Make the data set `name` of everything below `paths`, or bring it up to date; without paths, of those it was made
-    of. Returns its totals.
+    of. `label` says style and side of each file; without it the `styles.csv` of its folder does. Returns its totals.
 
     Raises LibraryError for a name that another kind of data set has, or where nothing can be read.
     """
@@ -135,7 +136,7 @@ def _sweep(catalogue: Catalogue, folder: Path) -> None:
 
 
 def _read(
-    catalogue: Catalogue, folder: Path, roots: list[tuple[str, str]], workers: int, scheduler: str, label: Label,
+    catalogue: Catalogue, folder: Path, roots: list[tuple[str, str]], workers: int, scheduler: str, label: Label | None,
     watch: Watch,
 ) -> State:  # fmt: skip
     limits, state = current(), State(total=finding.count(roots))
@@ -164,10 +165,12 @@ class _Tasks:
     """The files that are new or changed, some at a time."""
 
     def __init__(
-        self, catalogue: Catalogue, folder: Path, roots: list[tuple[str, str]], limits: Limits, label: Label, files: int
-    ) -> None:
+        self, catalogue: Catalogue, folder: Path, roots: list[tuple[str, str]], limits: Limits, label: Label | None,
+        files: int,
+    ) -> None:  # fmt: skip
         self.catalogue, self.folder, self.roots = catalogue, folder, roots
-        self.limits, self.label, self.files = limits, label, files
+        self.limits, self.files = limits, files
+        self.labels = {root: label or told(Path(root)) or plain for root, _ in roots}
         self.known = 0
         self.number = max([0, *catalogue.shards()])
         self.prefix = _prefixes([root for root, _ in catalogue.said("roots")])
@@ -196,8 +199,10 @@ class _Tasks:
 
     def _task(self, some: list[Found], digests: list[bytes]) -> Task:
         self.number += 1
-        labels = ((printable(self.prefix[each.root] + each.label), *self.label(each.label)) for each in some)
-        return Task(self.number, str(self.folder), tuple(some), tuple(digests), tuple(labels), self.limits)
+        styles = (self.labels[each.root](each.label) for each in some)
+        names = (printable(self.prefix[each.root] + each.label) for each in some)
+        labels = tuple((name, *style) for name, style in zip(names, styles, strict=True))
+        return Task(self.number, str(self.folder), tuple(some), tuple(digests), labels, self.limits)
 
 
 def _prefixes(roots: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,8 @@ def add_ingest_verb(verbs: Any) -> None:
     verb.add_argument("-o", "--output", required=True, metavar="NAME", help=text)
     verb.add_argument("--resume", action="store_true", help="go on with NAME and the paths it knows")
     add_ingest_options(verb)
-    verb.add_argument("--styles", action="store_true", help="the first folder below PATH names the style of its pieces")
+    text = "the first folder below PATH names the style of its pieces (default: as PATH/styles.csv says)"
+    verb.add_argument("--styles", action="store_true", help=text)
 
 
 def add_ingest_options(verb: argparse.ArgumentParser) -> None:
@@ -34,14 +35,14 @@ def add_ingest_options(verb: argparse.ArgumentParser) -> None:
 
 def ingest(args: argparse.Namespace) -> int:
     """Read, with a bar, and say what came of it."""
-    from deepmusician.ingest import by_folder, plain
+    from deepmusician.ingest import by_folder
     from deepmusician.shelf import is_being_made, list_data_sets
 
     if args.resume and args.output not in list_data_sets() and not is_being_made(args.output):
         raise OptionError(f"there is nothing to go on with: no data set is called {args.output}; leave --resume out")
     if not args.paths and not args.resume:
         raise OptionError("ingest needs a PATH with music below it, or --resume to go on with the paths NAME knows")
-    print(read(args.paths, args.output, args, by_folder if args.styles else plain))
+    print(read(args.paths, args.output, args, by_folder if args.styles else None))
     return 0
 
 

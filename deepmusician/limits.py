@@ -36,6 +36,7 @@ class Limits:
     hours: float = _limit(2, 0.001, 24, "hours a song may last")
     zip_files: int = _limit(1_000, 1, 100_000, "files a zip may hold")
     zip_mb: float = _limit(100, 0.001, 10_000, "megabytes a zip may inflate to, and have itself")
+    fetch_mb: float = _limit(20_000, 0.001, 1_000_000, "megabytes a file of a collection may have, to be downloaded")
     read_seconds: float = _limit(6, 0.1, 600, "seconds that reading one piece may take")
     read_mb: int = _limit(512, 256, 65_536, "megabytes of memory that the process that reads may take")
     render_minutes: float = _limit(10, 0.01, 120, "minutes of music that are turned into sound")
@@ -59,6 +60,11 @@ class Limits:
     def zip_bytes(self) -> int:
         """`zip_mb` in bytes."""
         return round(self.zip_mb * 1e6)
+
+    @property
+    def fetch_bytes(self) -> int:
+        """`fetch_mb` in bytes."""
+        return round(self.fetch_mb * 1e6)
 
 
 DEFAULTS = Limits()

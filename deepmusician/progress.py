@@ -112,3 +112,18 @@ class IngestBar(Bar):
             return
         super().__call__(state.done, state.total)
         self.bar.set_postfix_str(f"{state.refused:,} refused" + (f", {state.known:,} known" if state.known else ""))
+
+
+class BytesBar(Bar):
+    """Bytes there, bytes a second and time left; callable as progress(done, total), total 0 where it is not known."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "B")
+
+    def __call__(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(desc=self.what, initial=done, unit="B", unit_scale=True, leave=False, disable=None)
+        self.bar.total = total or None
+        self.bar.update(done - self.bar.n)

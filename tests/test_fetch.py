@@ -1,310 +1,391 @@
-"""Collections from the web: shown, asked for, got whole or not at all, each with the layout it has; a site politely."""
+"""Fetching a collection: told first, asked, downloaded from a server here, unpacked safely, ingested with styles."""
 
 import hashlib
 import io
-import threading
+import json
+import sys
+import tarfile
 import zipfile
-from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from midi_hex import C4, midi_file
-from test_ingest import tune
+from conftest import scale_song
+from web import served
 
-from deepmusician import crawl, fetch
-from deepmusician.cli import main
-from deepmusician.collected import rows
-from deepmusician.crawl import Crawler
-from deepmusician.errors import LibraryError
+from deepmusician import cli, fetch
+from deepmusician.collected import styles as styles_of
+from deepmusician.download import Remote
+from deepmusician.errors import LibraryError, OptionError
+from deepmusician.fetch import Collection, bring, collection, list_collections, place_of, remotes_of, unpack
+from deepmusician.limits import Limits
 from deepmusician.midi import write_midi
-from deepmusician.shelf import folder_of, list_data_sets, load_data_set
+from deepmusician.shelf import folder_of, load_data_set
 
-MIDI = midi_file(C4)
-
-
-def zipped(members):
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return target.getvalue()
+NAMES = [
+    "maestro", "classical-archives", "symbolic-music-data", "video-game-music", "vgmusic", "bitmidi", "lakh",
+    "magic-of-midi",
+]  # fmt: skip
+MIDI = b"MThd and so on"
 
 
-MAESTRO = zipped(
-    {
-        "maestro-v3.0.0/maestro-v3.0.0.csv": (
-            "canonical_composer,canonical_title,split,year,midi_filename,audio_filename,duration\n"
-            "Frédéric Chopin,Étude,train,2004,2004/a.midi,a.wav,10\n"
-            "Franz Liszt / Franz Schubert,Erlkönig,test,2006,2006/b.midi,b.wav,10\n"
-            "Frédéric Chopin,Nocturne,validation,2004,2004/c.midi,c.wav,10\n"
-        ),
-        **{
-            f"maestro-v3.0.0/{name}.midi": write_midi(tune(i))
-            for i, name in enumerate(("2004/a", "2006/b", "2004/c"))
-        },
-    }
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPMUSICIAN_HOME", str(tmp_path / "home"))
+
+
+def zipped(files):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def tarred(files, links=()):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for name, target in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            archive.addfile(info)
+    return content.getvalue()
+
+
+def below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def small(**of):
+    values = {"name": "small", "title": "Small", "what": "a little", "files": 2, "licence": "CC0", "cite": "nobody"}
+    values |= {"site": "here", "how": "bulk", "layout": "first folder", "style": "the folder"}
+    return Collection(**{**values, **of})
+
+
+def said(capsys, *words):
+    code = cli.main(["fetch", *words])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+# the table
+
+
+def test_there_are_the_eight_collections():
+    assert [each.name for each in list_collections()] == NAMES
+    assert [each.files for each in list_collections()] == [1291, 4918, 0, 92861, 31581, 5311, 45129, 169454]
+
+
+def test_the_list_says_of_each_what_it_is_its_licence_and_how_to_cite_it(capsys):
+    code, out, _ = said(capsys, "--list")
+    assert code == 0
+    for each in list_collections():
+        for text in (each.title, each.what, each.licence, each.cite, each.site, each.size):
+            assert text in out
+
+
+def test_only_published_hashes_stand_in_the_table():
+    hashed = {source.name: source.hash for each in list_collections() for source in each.sources if source.hash}
+    assert set(hashed) == {"maestro-v3.0.0-midi.zip", "lmd_matched.tar.gz"}
+    assert all(len(value) == len("sha256:") + 64 for value in hashed.values())
+
+
+@pytest.mark.parametrize("of, text", [({"how": "magic"}, "how must be"), ({"layout": "none"}, "layout must be")])
+def test_a_row_of_the_table_that_makes_no_sense_is_refused(of, text):
+    with pytest.raises(OptionError, match=text):
+        small(**of)
+
+
+def test_an_unknown_name_is_answered_with_those_there_are():
+    with pytest.raises(OptionError, match="no collection is called bach; there are maestro, classical-archives"):
+        collection("bach")
+
+
+# bulk files
+
+
+def test_a_zip_is_fetched_unpacked_and_labelled_and_leaves_nothing_beside_it(tmp_path):
+    content = zipped({"top/Bach/a.mid": MIDI, "top/Mozart/b.midi": MIDI, "top/LICENSE.txt": b"CC0", "top/c.exe": b"x"})
+    with served(lambda asked: asked.file(content)) as (address, _):
+        one = Remote(f"{address}/all.zip", "", len(content), f"md5:{hashlib.md5(content).hexdigest()}")
+        got = fetch.fetch(small(tops=("top",)), [one], tmp_path / "got" / "small")
+    assert (got.files, got.styles, got.refused) == (2, 2, ())
+    assert below(got.folder) == ["styles.csv", "top/Bach/a.mid", "top/LICENSE.txt", "top/Mozart/b.midi"]
+    assert [path.name for path in (tmp_path / "got").iterdir()] == ["small"]
+
+
+def test_a_call_that_failed_keeps_what_it_had_and_a_later_one_unpacks_it(tmp_path):
+    good, state = zipped({"Bach/a.mid": MIDI}), {"there": False}
+
+    def respond(asked):
+        asked.file(good) if state["there"] or asked.path == "/a.zip" else asked.answer(status=404)
+
+    with served(respond) as (address, asked):
+        both = [Remote(f"{address}/a.zip"), Remote(f"{address}/b.zip")]
+        with pytest.raises(LibraryError, match=r"b.zip answers 404"):
+            fetch.fetch(small(), both, tmp_path / "small")
+        assert not (tmp_path / "small").exists()
+        state["there"] = True
+        got = fetch.fetch(small(), both, tmp_path / "small")
+    assert [each.path for each in asked] == ["/a.zip", "/b.zip", "/b.zip"]
+    assert below(got.folder) == ["a/Bach/a.mid", "b/Bach/a.mid", "styles.csv"]  # each archive in a folder of its own
+
+
+def test_a_file_that_is_not_needed_may_fail(tmp_path):
+    content = tarred({"lmd_matched/A/a.mid": MIDI})
+    respond = lambda asked: asked.file(content) if asked.path == "/a.tar.gz" else asked.answer(status=404)  # noqa: E731
+    with served(respond) as (address, _):
+        both = [Remote(f"{address}/a.tar.gz"), Remote(f"{address}/list.txt", needed=False)]
+        got = fetch.fetch(small(), both, tmp_path / "small")
+    assert got.files == 1
+    assert got.refused[0][0] == "list.txt"
+
+
+def test_a_folder_that_is_there_is_never_written_into(tmp_path):
+    with pytest.raises(LibraryError, match="is there already"):
+        fetch.fetch(small(), [], tmp_path)
+
+
+def test_an_archive_without_music_leaves_no_folder(tmp_path):
+    content = zipped({"a.txt": b"x"})
+    with (
+        served(lambda asked: asked.file(content)) as (address, _),
+        pytest.raises(LibraryError, match="there is no music"),
+    ):
+        fetch.fetch(small(), [Remote(f"{address}/a.zip")], tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
+# hostile archives
+
+
+def test_paths_that_lead_out_are_refused_and_the_rest_is_kept(tmp_path):
+    bad = {"../up.mid": MIDI, "/root.mid": MIDI, "a/../../up.mid": MIDI, "..\\up.mid": MIDI, "good/a.mid": MIDI}
+    for name, content in (("a.zip", zipped(bad)), ("a.tar.gz", tarred(bad))):
+        (tmp_path / name).write_bytes(content)
+        into = tmp_path / name.replace(".", "-")
+        refused = unpack(tmp_path / name, into, Limits())
+        assert len(refused) == 4 and all("leads out" in reason for _, reason in refused)
+        assert below(into) == ["good/a.mid"]
+    assert not (tmp_path / "up.mid").exists()
+
+
+def test_archives_in_an_archive_are_unpacked_into_folders_of_their_names_and_those_in_them_are_not(tmp_path):
+    deep = zipped({"c.mid": MIDI, "deeper.zip": zipped({"d.mid": MIDI}), "../up.mid": MIDI})
+    files = {"vgm/NES.zip": deep, "broken.zip": b"PK no zip", "../evil.zip": zipped({"e.mid": MIDI}), "a.mid": MIDI}
+    (tmp_path / "a.zip").write_bytes(zipped(files))
+    refused = dict(unpack(tmp_path / "a.zip", tmp_path / "into", Limits()))
+    assert below(tmp_path / "into") == ["a.mid", "vgm/NES/c.mid"]
+    assert set(refused) == {"vgm/NES.zip/../up.mid", "broken.zip", "../evil.zip"}
+
+
+def test_a_bomb_of_archives_in_an_archive_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepmusician.bulk.ALLOWED", 100_000)
+    inner = zipped({f"{i}.mid": bytes(90_000) for i in range(2)})  # each within what it may be, all together not
+    (tmp_path / "a.zip").write_bytes(zipped({f"{i}.zip": inner for i in range(9)}))
+    with pytest.raises(LibraryError, match="inflates to more than"):
+        unpack(tmp_path / "a.zip", tmp_path / "into", Limits())
+
+
+def test_links_are_passed_over(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(tarred({"a.mid": MIDI}, [("b.mid", "/etc/passwd"), ("c", "..")]))
+    assert unpack(tmp_path / "a.tar.gz", tmp_path / "into", Limits()) == []
+    assert below(tmp_path / "into") == ["a.mid"]
+
+
+def test_a_bomb_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepmusician.bulk.ALLOWED", 100_000)
+    for name, content in (
+        ("a.zip", zipped({f"{i}.mid": bytes(1_000_000) for i in range(3)})),
+        ("a.tar.gz", tarred({f"{i}.mid": bytes(1_000_000) for i in range(3)})),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(LibraryError, match="inflates to more than"):
+            bring(small(), tmp_path / name, tmp_path / "small")
+        assert not (tmp_path / "small").exists()
+
+
+def test_a_file_larger_than_music_is_refused(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"a.mid": bytes(3000), "b.mid": MIDI, "c.txt": bytes(3000)}))
+    refused = unpack(tmp_path / "a.zip", tmp_path / "into", Limits(file_mb=0.002))
+    assert refused == [("a.mid", "it has more than 2,000 bytes; split it into pieces")]
+    assert below(tmp_path / "into") == ["b.mid", "c.txt"]
+
+
+def test_names_that_have_no_place_on_this_disk_are_refused(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"a.mid": MIDI, "a.mid/b.mid": MIDI, "x" * 300 + ".mid": MIDI}))
+    refused = unpack(tmp_path / "a.zip", tmp_path / "into", Limits())
+    assert [reason.partition(" (")[0] for _, reason in refused] == ["its name has no place on this disk"] * 2
+
+
+def test_a_file_cut_off_within_its_archive_is_told(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(tarred({"a.mid": MIDI * 1000})[:-40])
+    with pytest.raises(LibraryError, match="damaged"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "into", Limits())
+
+
+# a person's own copy
+
+
+def test_an_own_copy_is_taken_in_from_a_folder_with_the_archives_in_it(tmp_path):
+    own = tmp_path / "own"
+    (own / "Bach").mkdir(parents=True)
+    (own / "Bach" / "a.mid").write_bytes(MIDI)
+    (own / "more.zip").write_bytes(zipped({"b.mid": MIDI}))
+    (own / "link.mid").symlink_to("/etc/passwd")
+    got = bring(collection("classical-archives"), own, tmp_path / "got")
+    assert below(got.folder) == ["Bach/a.mid", "more/b.mid", "styles.csv"]
+    assert got.styles == 2
+    assert below(own) == ["Bach/a.mid", "link.mid", "more.zip"]
+
+
+def test_an_own_copy_of_an_unknown_kind_is_told(tmp_path):
+    (tmp_path / "a.rar").write_bytes(b"Rar!")
+    with pytest.raises(LibraryError, match="there is no music"):
+        bring(small(), tmp_path / "a.rar", tmp_path / "got")
+    with pytest.raises(LibraryError, match="no file or folder is called"):
+        bring(small(), tmp_path / "b.zip", tmp_path / "got")
+
+
+# the Internet Archive
+
+
+def test_an_item_of_the_internet_archive_is_fetched_as_it_is_listed(tmp_path, monkeypatch):
+    content = zipped({"Zelda/a.mid": MIDI})
+    files = [
+        {"name": "item_files.xml"},
+        {"name": "NES games.zip", "size": str(len(content)), "md5": hashlib.md5(content).hexdigest()},
+        {"name": "../up.zip", "size": "x", "sha1": hashlib.sha1(content).hexdigest()},
+    ]
+
+    def respond(asked):
+        listing = asked.path.startswith("/metadata/")
+        asked.answer(json.dumps({"files": files}).encode()) if listing else asked.file(content)
+
+    what = small(how="archive.org", item="item", pick=("*.tar.gz", "*.zip"), layout="last folder")
+    with served(respond) as (address, asked):
+        monkeypatch.setattr(fetch, "ARCHIVE_ORG", address)
+        remotes = remotes_of(what)
+        got = fetch.fetch(what, remotes, tmp_path / "got")
+        with pytest.raises(LibraryError, match=r"lists no \*.7z \(it has .xml, .zip\); download and unpack it"):
+            remotes_of(small(how="archive.org", item="item", pick=("*.7z",)))
+    assert [each.path for each in asked][:2] == ["/metadata/item", "/download/item/NES%20games.zip"]
+    assert [remote.bytes for remote in remotes] == [len(content), 0]
+    assert remotes[0].hash.startswith("md5:") and remotes[1].hash.startswith("sha1:")
+    assert got.files == 2
+    assert not (tmp_path / "up.zip").exists()
+
+
+def test_an_archive_out_of_reach_is_told(monkeypatch):
+    with served(lambda asked: asked.answer(b"no json")) as (address, _):
+        monkeypatch.setattr(fetch, "ARCHIVE_ORG", address)
+        with pytest.raises(LibraryError, match="cannot be read"):
+            remotes_of(collection("magic-of-midi"))
+
+
+# the verb
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """`table(address)` has the collections `small`, to be downloaded there, and `site`, to be gone through."""
+
+    def write(address, layout="last folder"):
+        rows = 'title = "T"\nwhat = "w"\nfiles = 2\nlicence = "CC0"\ncite = "c"\nsite = "s"\nstyle = "the folder"\n'
+        rows += f'layout = "{layout}"\n'
+        text = f'[small]\n{rows}how = "bulk"\n[[small.sources]]\nurl = "{address}/all.zip"\n'
+        text += f'[site]\n{rows}how = "crawl"\nstart = "{address}/music/"\n'
+        path = tmp_path / f"table-{address.rpartition(':')[2]}.toml"
+        path.write_text(text)
+        monkeypatch.setattr(fetch, "TABLE", path)
+
+    return write
+
+
+def songs(tmp_path):
+    files = {}
+    for i, name in enumerate(("Bach/a.mid", "Bach/b.mid", "Mozart/c.mid")):
+        write_midi(scale_song(48 + 5 * i), tmp_path / "song.mid")
+        files[name] = (tmp_path / "song.mid").read_bytes()
+    return files
+
+
+def test_it_is_told_and_asked_first_and_nothing_is_asked_of_the_site_without_a_yes(table, capsys, monkeypatch):
+    with served(lambda asked: asked.answer(status=404)) as (address, asked):
+        table(address)
+        code, out, err = said(capsys, "small")
+        assert code == 2 and "licence: CC0" in out and "add --yes" in err
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr("builtins.input", lambda question: "")
+        code, _, err = said(capsys, "small")
+        assert code == 2 and "nothing was fetched" in err
+    assert asked == []
+
+
+def test_maestro_fetched_and_ingested_keeps_its_composers_and_its_split(table, capsys, tmp_path):
+    rows = "canonical_composer,split,midi_filename\nBach,train,Bach/a.mid\nBach,test,Bach/b.mid\n"
+    rows += "Franz Liszt / Franz Schubert,validation,Mozart/c.mid\n"
+    files = {f"maestro-v3.0.0/{name}": content for name, content in songs(tmp_path).items()}
+    content = zipped(files | {"maestro-v3.0.0/maestro-v3.0.0.csv": rows})
+    with served(lambda asked: asked.file(content)) as (address, _):
+        table(address, layout="maestro")
+        code, out, err = said(capsys, "small", "--yes", "--ingest", "--workers", "1")
+    assert code == 0, err
+    assert f"deepmusician ingest {place_of('small')} -o small" in out
+    assert sorted(styles_of(folder_of("small"))) == [("Bach", 2), ("Franz Liszt and Franz Schubert", 1)]
+    assert len(load_data_set("small/Franz Liszt and Franz Schubert").songs) == 1
+    assert load_data_set("small").sides == ("training", "held out", "held out")
+
+
+def test_a_site_is_gone_through_only_by_crawl_and_with_a_contact(table, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("deepmusician.crawl.time.sleep", lambda seconds: None)
+    files = songs(tmp_path)
+    links = "".join(f'<a href="{name}"></a>' for name in files)
+
+    def respond(asked):
+        name = asked.path.removeprefix("/music/")
+        if name in files:
+            return asked.answer(files[name])
+        return asked.answer(links.encode(), 404 if name == "/robots.txt" else 200, Content_Type="text/html")
+
+    with served(respond) as (address, asked):
+        table(address)
+        code, _, err = said(capsys, "site", "--yes")
+        assert code == 2 and "go through it with --crawl --contact" in err
+        code, _, err = said(capsys, "site", "--yes", "--crawl")
+        assert code == 2 and "--contact must be an address" in err
+        code, _, err = said(capsys, "site", "--yes", "--crawl", "--contact", "a@b.org", "--pause", "0.5")
+        assert code == 2 and "at least 1 second" in err
+        assert asked == []
+        crawl = ["site", "--yes", "--crawl", "--contact", "a@b.org"]
+        code, out, _ = said(capsys, *crawl, "--most", "1", "-o", str(tmp_path / "site"))
+        assert code == 0 and "1 files of music, 1 styles; 1 pages seen; call the same again" in out
+        code, out, _ = said(capsys, *crawl, "-o", str(tmp_path / "site"))
+        assert code == 0 and "3 files of music, 2 styles; 1 pages seen\n" in out
+    assert below(tmp_path / "site") == ["Bach/a.mid", "Bach/b.mid", "Mozart/c.mid", "styles.csv"]
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        (["classical-archives", "--yes"], "has no file for everybody"),
+        (["maestro", "--yes", "--crawl"], "fetched without --crawl"),
+        (["maestro", "--yes", "--contact", "a@b.org"], "are for --crawl"),
+        (["maestro", "--yes", "--most", "3"], "are for --crawl"),
+        (["vgmusic", "--crawl", "--contact", "a@b.org", "--most", "-1"], "at least 0"),
+        (["vgmusic", "--crawl", "--from", "x"], "give one of them"),
+    ],
 )
+def test_what_does_not_go_together_is_refused_before_anything_is_asked(capsys, words, text):
+    code, _, err = said(capsys, *words)
+    assert code == 2
+    assert text in err
 
 
-class Server(ThreadingHTTPServer):
-    """Sends `content`, and misbehaves as its `faults` say, one request after another; keeps what it was asked."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.faults, self.asked, self.pages = MAESTRO, [], [], {}
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        server.asked.append((self.path, dict(self.headers)))
-        if server.pages:
-            kind, content = server.pages.get(self.path, (None, b""))
-            self.send_response(200 if kind else 404)
-            self.send_header("Content-Type", kind or "text/plain")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-            return
-        fault = server.faults.pop(0) if server.faults else ""
-        begin = int(self.headers.get("Range", "bytes=0-")[6:-1])
-        begin = 0 if fault == "begins anew" else begin
-        body = server.content[begin:]
-        if fault == "gone":
-            self.send_error(404)
-            return
-        self.send_response(206 if begin else 200)
-        length = {"lies short": len(body) - 10, "lies long": len(body) + 1000}.get(fault, len(body))
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 3] if fault == "breaks off" else body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def known(home, server, monkeypatch):
-    """The table of collections, all of whose addresses lead to the server; nothing waits."""
-    monkeypatch.setattr(fetch, "PAUSE", 0)
-    monkeypatch.setattr(crawl, "PAUSE", 0)
-    table = {
-        name: replace(each, url=f"{server.url}/{name}.zip", start=f"{server.url}/music/index.html", sha256="")
-        for name, each in fetch.known().items()
-    }
-    monkeypatch.setattr(fetch, "known", lambda: table)
-    return table
-
-
-def told(name):
-    return hashlib.sha256(name).hexdigest()
-
-
-# ---- the table
-
-
-def test_all_eight_collections_are_told_with_licence_and_citation(capsys):
-    assert main(["fetch", "--list"]) == 0
-    said = capsys.readouterr().out
-    assert list(fetch.known()) == [
-        "maestro", "classical-archives", "symbolic-music-data", "video-game-music", "vgmusic", "bitmidi", "lakh",
-        "magic-of-midi",
-    ]  # fmt: skip
-    assert said.count("licence:") == said.count("cite:") == 8
-    for each in fetch.known().values():
-        assert each.title in said
-        assert f"{each.pieces:,}" in said
-        assert bool(each.url) == (each.kind == "bulk")
-        assert bool(each.start) == (each.kind == "site")
-        assert len(each.sha256) in (0, 64)
-
-
-# ---- bulk files
-
-
-def test_maestro_keeps_its_composers_and_its_split(known, capsys):
-    assert main(["fetch", "maestro", "--yes", "--workers", "1"]) == 0
-    assert "licence: CC BY-NC-SA 4.0" in capsys.readouterr().out
-    data = load_data_set("maestro")
-    assert [name.rpartition("/")[2] for name in data.names] == ["a.midi", "c.midi", "b.midi"]
-    assert data.sides == ("training", "held out", "held out")
-    assert len(load_data_set("maestro/Frédéric Chopin").songs) == 2
-    assert len(load_data_set("maestro/Franz Liszt and Franz Schubert").songs) == 1
-
-
-@pytest.mark.parametrize("faults", [["breaks off"], ["breaks off", "breaks off"], ["lies long"], ["begins anew"]])
-def test_a_break_is_gone_on_with(known, server, faults):
-    server.faults = list(faults)
-    maestro = replace(known["maestro"], sha256=told(MAESTRO))
-    assert fetch.download(maestro).read_bytes() == MAESTRO
-    ranges = [headers.get("Range") for _, headers in server.asked]
-    assert ranges[0] is None
-    assert all(ranges[1:])
-    asked = len(server.asked)
-    assert fetch.download(maestro).read_bytes() == MAESTRO
-    assert len(server.asked) == asked  # it is here, and true
-
-
-def test_what_broke_off_for_good_is_kept_and_gone_on_with_next_time(known, server, monkeypatch):
-    monkeypatch.setattr(fetch, "TRIES", 2)
-    server.faults = ["breaks off", "breaks off"]
-    with pytest.raises(LibraryError, match="goes on from there"):
-        fetch.download(known["maestro"])
-    assert fetch.download(known["maestro"]).read_bytes() == MAESTRO
-    begins = [int(headers.get("Range", "bytes=0-")[6:-1]) for _, headers in server.asked]
-    assert begins == sorted(set(begins))
-
-
-def test_a_wrong_checksum_is_refused_and_nothing_of_it_kept(known, server):
-    maestro = replace(known["maestro"], sha256=told(b"another"))
-    with pytest.raises(LibraryError, match="not what was published"):
-        fetch.download(maestro)
-    assert list(fetch.downloads(maestro).iterdir()) == []
-
-
-def test_a_length_that_is_a_lie_gives_no_file_that_is_not_whole(known, server):
-    server.faults = ["lies short"] * 9
-    with pytest.raises(LibraryError, match="not what was published"):
-        fetch.download(replace(known["maestro"], sha256=told(MAESTRO)))
-
-
-def test_what_is_gone_is_named(known, server):
-    server.faults = ["gone"]
-    with pytest.raises(LibraryError, match="404"):
-        fetch.download(known["maestro"])
-
-
-def test_room_on_the_disk_is_asked_for_first(known, server, monkeypatch):
-    usage = type("Usage", (), {"free": 100})
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda folder: usage)
-    monkeypatch.setattr(fetch, "TRIES", 1)
-    with pytest.raises(LibraryError, match="make room"):
-        fetch.download(known["maestro"])
-
-
-def test_zips_within_a_zip_lie_flat_and_name_the_game(known, server):
-    inner = zipped({"Zelda/title.mid": write_midi(tune(1))}), zipped({"flat.mid": write_midi(tune(2))})
-    server.content = zipped({"vgm/NES.zip": inner[0], "../../evil.zip": inner[1], "readme.txt": b"hello"})
-    assert main(["fetch", "video-game-music", "--yes"]) == 0
-    found = {row.name for row in rows(folder_of("video-game-music"), 0, 10)[0]}
-    assert found == {"NES.zip/Zelda/title.mid", "evil.zip/flat.mid"}
-    assert len(load_data_set("video-game-music/Zelda").songs) == len(load_data_set("video-game-music/evil").songs) == 1
-    assert not (fetch.downloads(known["video-game-music"]).parents[1] / "evil.zip").exists()
-
-
-def test_lakh_is_read_as_it_lies(known, server):
-    server.content = zipped({"lmd_matched/A/B/C/TRABC/0a.mid": MIDI})
-    assert main(["fetch", "lakh", "--yes", "-o", "mine"]) == 0
-    assert load_data_set("mine").names == ("lakh.zip/lmd_matched/A/B/C/TRABC/0a.mid",)
-    assert load_data_set("mine").sides == ("",)
-
-
-# ---- asked, and one's own copy
-
-
-def test_nothing_is_fetched_without_a_yes(known, server, capsys, monkeypatch):
-    assert main(["fetch", "maestro"]) == 2
-    assert "give --yes" in capsys.readouterr().err
-    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
-    monkeypatch.setattr("builtins.input", lambda question: "n")
-    assert main(["fetch", "maestro"]) == 1
-    said = capsys.readouterr().out
-    assert "nothing was fetched" in said
-    assert "cite:" in said
-    assert server.asked == []
-    assert list_data_sets() == []
-
-
-def test_ones_own_copy_is_imported_by_composer(known, server, tmp_path, capsys):
-    assert main(["fetch", "classical-archives", "--yes"]) == 2
-    assert "get your own copy" in capsys.readouterr().err
-    for i, composer in enumerate(("Bach", "Bach", "Chopin")):
-        (tmp_path / "own" / composer).mkdir(parents=True, exist_ok=True)
-        write_midi(tune(i), tmp_path / "own" / composer / f"{i}.mid")
-    assert main(["fetch", "classical-archives", "--from", str(tmp_path / "own")]) == 0
-    assert len(load_data_set("classical-archives/Bach").songs) == 2
-    assert main(["fetch", "symbolic-music-data", "--from", str(tmp_path / "nowhere")]) == 2
-    assert server.asked == []
-
-
-def test_an_archive_of_another_kind_waits_to_be_unpacked(known, server, monkeypatch, capsys):
-    known["magic-of-midi"] = replace(known["magic-of-midi"], url=f"{server.url}/The_Magic_of_MIDI.7z")
-    server.content = b"7z\xbc\xaf\x27\x1c"
-    assert main(["fetch", "magic-of-midi", "--yes"]) == 2
-    assert "unpack it (7z x)" in capsys.readouterr().err
-    assert main(["fetch", "nothing"]) == 2
-    assert "there are maestro" in capsys.readouterr().err
-
-
-# ---- sites
-
-
-def page(*links):
-    return "text/html; charset=utf-8", "".join(f'<a href="{link}">x</a>' for link in links).encode()
-
-
-SITE = {
-    "/robots.txt": ("text/plain", b"User-agent: *\nDisallow: /music/secret/\n"),
-    "/music/index.html": page(
-        "nes/", "secret/", "/about.html", "https://elsewhere.example/x.mid", "nes/../../../up.mid", "a.png"
-    ),
-    "/music/nes/": page("zelda/1.mid", "zelda/2.mid", "../index.html", "/music/secret/s.mid", "zelda/gone.mid"),
-    "/music/nes/zelda/1.mid": ("audio/midi", write_midi(tune(1))),
-    "/music/nes/zelda/2.mid": ("audio/midi", write_midi(tune(2))),
-    "/music/secret/s.mid": ("audio/midi", MIDI),
-    "/up.mid": ("audio/midi", write_midi(tune(3))),
-}
-
-
-def test_a_site_is_gone_through_politely_and_on_asking_only(known, server, capsys):
-    server.pages = SITE
-    assert main(["fetch", "vgmusic", "--yes"]) == 2
-    assert "--site --contact" in capsys.readouterr().err
-    assert main(["fetch", "vgmusic", "--yes", "--site", "--contact", "someone"]) == 2
-    assert server.asked == []
-    assert main(["fetch", "vgmusic", "--yes", "--site", "--contact", "me@example.org"]) == 0
-    paths = [path for path, _ in server.asked]
-    assert paths[0] == "/robots.txt"
-    assert len(paths) == len(set(paths))
-    assert not any("secret" in path or "about" in path or "png" in path for path in paths)
-    assert all("me@example.org" in headers["User-Agent"] for _, headers in server.asked)
-    assert len(load_data_set("vgmusic").songs) == 3
-    assert len(load_data_set("vgmusic/zelda").songs) == 2
-
-
-def test_a_crawl_that_was_stopped_goes_on(known, server, tmp_path):
-    server.pages = SITE
-    start = f"{server.url}/music/index.html"
-    assert Crawler(start, tmp_path / "site", "me@example.org", pause=0, most=1).run() == 1
-    first = [path for path, _ in server.asked]
-    assert Crawler(start, tmp_path / "site", "me@example.org", pause=0).run() == 3
-    again = [path for path, _ in server.asked][len(first) :]
-    assert set(first) & set(again) == {"/robots.txt"}
-    assert {p.name for p in tmp_path.rglob("*.mid")} == {"1.mid", "2.mid", "up.mid"}
-
-
-def test_one_request_at_a_time_with_a_pause(known, server, tmp_path, monkeypatch):
-    server.pages = SITE | {"/robots.txt": ("text/plain", b"User-agent: *\nCrawl-delay: 7\n")}
-    now, slept = [0.0], []
-    monkeypatch.setattr(crawl.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(crawl.time, "sleep", lambda seconds: slept.append(seconds))
-    Crawler(f"{server.url}/music/index.html", tmp_path / "site", "me@example.org", pause=2).run()
-    assert len(slept) == len(server.asked)
-    assert all(pause >= 7 for pause in slept[1:])
-
-
-def test_a_site_that_asks_programs_to_stay_away_is_left_alone(known, server, tmp_path):
-    server.pages = SITE | {"/robots.txt": ("text/plain", b"User-agent: *\nDisallow: /\n")}
-    with pytest.raises(LibraryError, match="stay away"):
-        Crawler(f"{server.url}/music/index.html", tmp_path / "site", "me@example.org", pause=0).run()
-    assert [path for path, _ in server.asked] == ["/robots.txt"]
+def test_an_own_copy_comes_in_by_the_verb(capsys, tmp_path):
+    (tmp_path / "mine.zip").write_bytes(zipped({"Bach/a.mid": MIDI}))
+    code, out, err = said(capsys, "classical-archives", "--yes", "--from", str(tmp_path / "mine.zip"))
+    assert code == 0, err
+    assert "1 files of music, 1 styles" in out
