@@ -21,9 +21,10 @@ from deepmusician.columns import Columns
 from deepmusician.errors import MidiError
 from deepmusician.glance import Glance
 from deepmusician.limits import Limits
-from deepmusician.midi_bytes import count_of, decode_text
+from deepmusician.midi_bytes import decode_text
 from deepmusician.midi_notes import REPAIRS
 from deepmusician.notes import KEY, METER, TEMPO, Song
+from deepmusician.plurals import count
 from deepmusician.sketches import sketched
 from deepmusician.survey import survey
 
@@ -184,7 +185,7 @@ def _columns_of(read: Read, plain: np.ndarray, content: bytes) -> Plain:
         **columnar.no_sketches(len(plain)),
     )  # fmt: skip
     short = read.head[plain, 2].tolist()
-    repairs = [(REPAIRS["short"].format(count_of(n, "note")),) if n else () for n in short]
+    repairs = [(REPAIRS["short"].format(count(n, "note")),) if n else () for n in short]
     return Plain(columns, titles, repairs, [(0, 0, n, 0) for n in short])
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from deepmusician.errors import OptionError
 from deepmusician.estimate import Pace, duration, keep, known, measure_rolls, write_json
 from deepmusician.options import TrainOptions
+from deepmusician.plurals import count
 from deepmusician.recipes import recipe_options, train_command
 from deepmusician.runs import QUIET_THREADS, Run, new_run
 from deepmusician.workspace import own_environment
@@ -102,7 +103,8 @@ def _smaller(options: TrainOptions, pace: Pace) -> TrainOptions | None:
 
 def _plan_words(asked: TrainOptions, chosen: TrainOptions, pace: Pace, minutes: float, epochs: int) -> str:
     steps = chosen.n_epochs * pace.steps
-    words = f"{_minutes(minutes)} {'holds' if minutes == 1 else 'hold'} {chosen.n_epochs} epochs, {steps:,} steps"
+    held = f"{count(chosen.n_epochs, 'epoch')}, {count(steps, 'step')}"
+    words = f"{_minutes(minutes)} {'holds' if minutes == 1 else 'hold'} {held}"
     changes = []
     if chosen.hidden_size != asked.hidden_size:
         changes.append(f"{chosen.hidden_size} units in a layer instead of {asked.hidden_size}")
@@ -164,7 +166,7 @@ class Contract:
 
     def ending(self, epoch: int, n_epochs: int) -> str:
         """In words, that a run ended with its budget and not with its last epoch."""
-        held = f"{_minutes(self.minutes)} held {epoch} of {n_epochs} epochs"
+        held = f"{_minutes(self.minutes)} held {epoch} of {count(n_epochs, 'epoch')}"
         return f"{held}: the best of its models is kept. Resume goes on to the last epoch."
 
     def verdict(self) -> str:

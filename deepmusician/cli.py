@@ -28,6 +28,7 @@ from deepmusician.ingest_verb import add_ingest_verb
 from deepmusician.library_verbs import add_library_verb
 from deepmusician.listening_verbs import add_listening_verb
 from deepmusician.options import GenerateOptions, RewriteOptions, from_dict
+from deepmusician.plurals import count
 from deepmusician.progress import Bar
 from deepmusician.recipes import list_recipes
 from deepmusician.serve_verb import add_serve_verb
@@ -135,7 +136,7 @@ def generate(args: argparse.Namespace) -> int:
             print(warning, file=sys.stderr)
         place = save if len(pieces) == 1 else save.with_stem(f"{save.stem}-{i}")
         _save(piece.song, place)
-        print(f"{place}: {len(piece.song)} notes, {piece.song.beats:g} beats, {piece.song.seconds:.0f} s")
+        print(f"{place}: {count(len(piece.song), 'note')}, {piece.song.beats:g} beats, {piece.song.seconds:.0f} s")
     return 0
 
 
@@ -165,7 +166,7 @@ def rewrite(args: argparse.Namespace) -> int:
     for warning in written.warnings:
         print(warning, file=sys.stderr)
     _save(written.song, save)
-    print(f"{save}: bars {first} to {last} written anew, {len(written.song)} notes")
+    print(f"{save}: bars {first} to {last} written anew, {count(len(written.song), 'note')}")
     return 0
 
 
@@ -233,7 +234,7 @@ def humanise(args: argparse.Namespace) -> int:
     song = play(args.checkpoint, read_song(args.file), args.strength, args.seed)
     _save(song, save)
     loud = song.notes["velocity"][~song.notes["drum"]]
-    print(f"{save}: {len(loud)} notes" + (f", velocities {loud.min()} to {loud.max()}" if len(loud) else ""))
+    print(f"{save}: {count(len(loud), 'note')}" + (f", velocities {loud.min()} to {loud.max()}" if len(loud) else ""))
     return 0
 
 

@@ -16,6 +16,7 @@ from deepmusician.copies import Group, Lines, find_copies, kin, lines
 from deepmusician.decisions import HELD_OUT, TRAINING, Choice, silent_beats, treated
 from deepmusician.glance import Glance, glance
 from deepmusician.notes import Song
+from deepmusician.plurals import count
 from deepmusician.roll import playable
 from deepmusician.store import Entry
 from deepmusician.windows import split_songs
@@ -93,9 +94,9 @@ def _verdict(entry: Entry, after: Glance | None) -> tuple[Verdict, str]:
         return "left out", "; ".join(filter(None, (what, reason)))
     notes = [reason] if reason else []
     if after.lost:
-        notes.append(f"{_count(after.lost, 'note')} off the 88 keys {_is(after.lost)} not learnt")
+        notes.append(f"{count(after.lost, 'note')} off the 88 keys {_is(after.lost)} not learnt")
     if after.drums:
-        notes.append(f"its drums ({_count(after.drums, 'note')}) have no pitch and are not learnt")
+        notes.append(f"its drums ({count(after.drums, 'note')}) have no pitch and are not learnt")
     return "repaired" if entry.status == "repaired" or after.lost else "kept", "; ".join(notes)
 
 
@@ -119,8 +120,8 @@ def _track_verdict(notes: np.ndarray, choice: Choice, index: int) -> tuple[Verdi
         return "left out", "drums have no pitch: " + ("you dropped them" if choice.no_drums else "heard, not learnt")
     if off + drums == len(notes) and not choice.fit:
         return "left out", "none of its notes is on the 88 keys"
-    said = [f"{_count(off, 'note')} off the 88 keys {'moved onto them' if choice.fit else 'not learnt'}"] if off else []
-    said += [f"{_count(drums, 'drum note')} not learnt"] if drums else []
+    said = [f"{count(off, 'note')} off the 88 keys {'moved onto them' if choice.fit else 'not learnt'}"] if off else []
+    said += [f"{count(drums, 'drum note')} not learnt"] if drums else []
     return "repaired" if said else "kept", "; ".join(said)
 
 
@@ -203,7 +204,7 @@ def _unread(reports: Sequence[Report]) -> Finding | None:
         return None
     named = "; ".join(f"{_code(r.name)}: {r.reason.removeprefix('it could not be read: ')}" for r in lost[:NAMED])
     more = f"; and {len(lost) - NAMED} more, in the table" if len(lost) > NAMED else ""
-    return Finding("unread", f"**{_count(len(lost), 'file')} could not be read.** {named}{more}.")
+    return Finding("unread", f"**{count(len(lost), 'file')} could not be read.** {named}{more}.")
 
 
 def _toneless(reports: Sequence[Report]) -> Finding | None:
@@ -212,27 +213,27 @@ def _toneless(reports: Sequence[Report]) -> Finding | None:
         return None
     named = "; ".join(f"{_code(r.name)}: {r.reason}" for r in some[:NAMED])
     more = f"; and {len(some) - NAMED} more, in the table" if len(some) > NAMED else ""
-    return Finding("toneless", f"**Nothing can be learnt from {_count(len(some), 'file')}.** {named}{more}.")
+    return Finding("toneless", f"**Nothing can be learnt from {count(len(some), 'file')}.** {named}{more}.")
 
 
 def _off_keys(reports: Sequence[Report]) -> Finding | None:
     some = [r for r in reports if r.before and r.before.lost and not r.choice.out and not r.choice.fit]
     lost = sum(r.before.lost for r in some)
-    words = f"**{_count(lost, 'note')} off the 88 keys** of a piano {_is(lost)} not learnt, in {_named(some)}."
+    words = f"**{count(lost, 'note')} off the 88 keys** of a piano {_is(lost)} not learnt, in {_named(some)}."
     return _offer("range", words, "Transpose into range", some, fit=True)
 
 
 def _drums(reports: Sequence[Report]) -> Finding | None:
     some = [r for r in reports if r.is_in and r.before.drums and not r.choice.no_drums]
     lost = sum(r.before.drums for r in some)
-    words = f"**{_count(lost, 'drum note')}** have no pitch: heard here, but not learnt, in {_named(some)}."
+    words = f"**{count(lost, 'drum note')}** have no pitch: heard here, but not learnt, in {_named(some)}."
     return _offer("drums", words, "Drop the drums", some, no_drums=True)
 
 
 def _silence(reports: Sequence[Report]) -> Finding | None:
     some = [r for r in reports if r.is_in and not r.choice.trim and silent_beats(r.result.song) > 0]
     beats = sum(silent_beats(r.result.song) for r in some)
-    words = f"**{_count(round(beats), 'beat')} of silence** before or after the music, in {_named(some)}."
+    words = f"**{count(round(beats), 'beat')} of silence** before or after the music, in {_named(some)}."
     return _offer("silence", words, "Trim the silence", some, trim=True)
 
 
@@ -245,7 +246,7 @@ def _copied(reports: Sequence[Report], groups: Sequence[Group]) -> Finding | Non
         for c in g.copies
     ]
     more = f"; and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
-    words = f"**{_count(len(pairs), 'near-duplicate')}.** {'; '.join(pairs[:NAMED])}{more}."
+    words = f"**{count(len(pairs), 'near-duplicate')}.** {'; '.join(pairs[:NAMED])}{more}."
     some = [reports[c.index] for g in groups for c in g.copies]
     return _offer("copies", words, f"Leave out the {'copies' if len(some) > 1 else 'copy'}", some, out=True)
 
@@ -257,7 +258,7 @@ def _same(share: float) -> str:
 def _moved(semitones: int) -> str:
     if not semitones:
         return ""
-    return f", {_count(abs(semitones), 'semitone')} {'higher' if semitones > 0 else 'lower'}"
+    return f", {count(abs(semitones), 'semitone')} {'higher' if semitones > 0 else 'lower'}"
 
 
 def divided(where: Sequence[str], groups: Sequence[Group]) -> list[Group]:
@@ -305,11 +306,7 @@ def _offer(kind: str, words: str, remedy: str, some: Sequence[Report], **decided
 
 def _named(reports: Sequence[Report]) -> str:
     names = ", ".join(_code(r.name) for r in reports[:NAMED])
-    return names + (f" and {_count(len(reports) - NAMED, 'more file')}" if len(reports) > NAMED else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return names + (f" and {count(len(reports) - NAMED, 'more file')}" if len(reports) > NAMED else "")
 
 
 def _code(name: str) -> str:

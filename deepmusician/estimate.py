@@ -22,6 +22,7 @@ from deepmusician import __version__
 from deepmusician.atomic import replace_file
 from deepmusician.library import SAVED, split_paths
 from deepmusician.options import TrainOptions, to_dict
+from deepmusician.plurals import count
 from deepmusician.workspace import cache_dir, workspace
 
 if TYPE_CHECKING:
@@ -178,8 +179,8 @@ def sentence(pace: Pace, n_epochs: int) -> str:
     memory = f"; training holds about {size(pace.memory_bytes)} of memory" if pace.memory_bytes else ""
     each, judging = (duration(s, fine=True) for s in (pace.epoch_seconds, pace.judge_seconds))
     return (
-        f"About {duration(pace.seconds(n_epochs))} for {n_epochs} epochs on this machine ({each} each, {judging} of it "
-        f"for scoring, a sample and saving). The model is a file of {size(pace.model_bytes)}, {size(pace.disk_bytes)} "
+        f"About {duration(pace.seconds(n_epochs))} for {count(n_epochs, 'epoch')} on this machine ({each} each, "
+        f"{judging} of it for scoring, a sample and saving). The model is a file of {size(pace.model_bytes)}, {size(pace.disk_bytes)} "
         f"with what resuming needs{memory}."
     )
 

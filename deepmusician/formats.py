@@ -28,9 +28,10 @@ from xml.etree import ElementTree
 from deepmusician.errors import BrokenOffError, MidiError
 from deepmusician.limits import DEFAULTS, Limits
 from deepmusician.midi import read_midi
-from deepmusician.midi_bytes import count_of, load_bytes, named_errors, open_container
+from deepmusician.midi_bytes import load_bytes, named_errors, open_container
 from deepmusician.notation import song_from_music21
 from deepmusician.notes import Song
+from deepmusician.plurals import count
 
 if TYPE_CHECKING:
     from music21.stream import Stream
@@ -164,7 +165,7 @@ def _through_music21(kind: str, data: bytes, limits: Limits) -> Song:
         song = song_from_music21(_PARSERS[kind](data), limits)
     if not said:
         return song
-    more = f" (and {count_of(len(said) - 1, 'more warning')})" if len(said) > 1 else ""
+    more = f" (and {count(len(said) - 1, 'more warning')})" if len(said) > 1 else ""
     return replace(song, repairs=(*song.repairs, f"music21 says: {said[0]}{more}"))
 
 
@@ -235,7 +236,7 @@ def _read_book(data: bytes, limits: Limits, read: PieceReader) -> list[Song]:
     if not songs:
         raise MidiError(failed[0])
     if failed:
-        lost = f"{count_of(len(failed), 'tune')} of {len(tunes)} could not be read: {failed[0]}"
+        lost = f"{count(len(failed), 'tune')} of {len(tunes)} could not be read: {failed[0]}"
         songs[0] = replace(songs[0], repairs=(*songs[0].repairs, lost))
     return songs
 

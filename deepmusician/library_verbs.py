@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deepmusician.atomic import replace_file
 from deepmusician.errors import LibraryError, OptionError
 from deepmusician.flags import verb as add_verb
+from deepmusician.plurals import count
 
 if TYPE_CHECKING:
     from deepmusician.doctor import Report
@@ -126,7 +127,7 @@ def _import(args: argparse.Namespace) -> str:
     name = args.name or own
     if name in list_data_sets():
         raise LibraryError(f"{name} is taken; give another NAME before --import")
-    return f"{name}: {len(import_data_set(content, name).songs)} pieces"
+    return f"{name}: {count(len(import_data_set(content, name).songs), 'piece')}"
 
 
 def _rename(args: argparse.Namespace) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from deepmusician.atomic import replace_file
 from deepmusician.errors import ListeningError, OptionError
 from deepmusician.flags import add_checkpoint, verb
+from deepmusician.plurals import count
 from deepmusician.progress import Bar
 
 
@@ -113,7 +114,7 @@ def export(args: argparse.Namespace) -> int:
         raise OptionError(f"the folder {output.parent} does not exist; make it first")
     text = listening_results.export_csv(engine, test)
     replace_file(output, text)
-    print(f"{output}: {text.count(chr(10)) - 1} votes")
+    print(f"{output}: {count(text.count(chr(10)) - 1, 'vote')}")
     return 0
 
 

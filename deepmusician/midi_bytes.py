@@ -24,6 +24,7 @@ from pathlib import Path
 
 from deepmusician.errors import MidiError
 from deepmusician.limits import DEFAULTS, Limits
+from deepmusician.plurals import count
 
 MAX_STRANGE_CHUNKS = 1000  # looked through for those that hold MIDI
 MAX_TEXT = 200  # characters kept of a name
@@ -60,11 +61,6 @@ class Container:
     tick_scale: int = 1
     fixed_bpm: float | None = None
     repairs: tuple[str, ...] = ()
-
-
-def count_of(number: int, thing: str) -> str:
-    """Spell a count: `count_of(2, "note")` is "2 notes"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def load_bytes(source: str | Path | bytes, limits: Limits = DEFAULTS) -> tuple[bytes, str]:
@@ -108,7 +104,7 @@ def open_container(data: bytes, limits: Limits = DEFAULTS) -> Container:
     promised = struct.unpack_from(">H", data, 10)[0]
     repairs += header_repairs + chunk_repairs
     if len(chunks) < promised:
-        repairs.append(f"the header promises {count_of(promised, 'track')}, the file holds {len(chunks)}")
+        repairs.append(f"the header promises {count(promised, 'track')}, the file holds {len(chunks)}")
     return Container(data, format_, ticks, tuple(chunks), scale, bpm, tuple(repairs))
 
 
@@ -119,7 +115,7 @@ def _unwrap(data: bytes) -> tuple[bytes, list[str]]:
         raise MidiError(_not_midi(data))
     if not start or data[:4] == b"RIFF":
         return data[start:], []
-    return data[start:], [f"{count_of(start, 'byte')} before the MIDI header skipped"]
+    return data[start:], [f"{count(start, 'byte')} before the MIDI header skipped"]
 
 
 def _riff_payload(data: bytes) -> int:
@@ -197,9 +193,9 @@ def _find_tracks(data: bytes, at: int, most: int) -> tuple[list[tuple[int, int]]
         at = end
     if not chunks:
         raise MidiError("a MIDI file needs at least one track, this one has none; the file is damaged, export it again")
-    repairs = [f"{count_of(wrong, 'track')} of a wrong declared length measured anew"] if wrong else []
+    repairs = [f"{count(wrong, 'track')} of a wrong declared length measured anew"] if wrong else []
     if skipped:
-        repairs.append(f"{count_of(skipped, 'byte')} between its tracks skipped")
+        repairs.append(f"{count(skipped, 'byte')} between its tracks skipped")
     if headers:
         repairs.append("a second MIDI file stands in this one; its tracks are read as further tracks")
     return chunks, repairs

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepmusician.errors import MidiError
-from deepmusician.midi_bytes import Container, count_of, read_number
+from deepmusician.midi_bytes import Container, read_number
 from deepmusician.notes import UNTOUCHED, Touched
+from deepmusician.plurals import count
 
 TRACK_NAME, PORT, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x03, 0x21, 0x2F, 0x51, 0x58, 0x59
 WANTED_METAS = frozenset((TRACK_NAME, PORT, SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE))
@@ -119,7 +120,7 @@ def scan(container: Container) -> Events:
         ends.append(now)
     columns = [np.frombuffer(column, np.uint8) for column in (status, one, two)]
     repairs = [
-        sentence.format(count_of(mended[what], thing)) for what, (thing, sentence) in _MENDED.items() if mended[what]
+        sentence.format(count(mended[what], thing)) for what, (thing, sentence) in _MENDED.items() if mended[what]
     ]
     touched = Touched(dropped=mended["dropped"] + mended["late"], changed=mended["velocity"])
     return Events(np.array(tick, np.int64), *columns, bounds, ends, programs, metas, repairs, touched)

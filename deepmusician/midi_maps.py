@@ -13,9 +13,10 @@ from collections import Counter
 
 import numpy as np
 
-from deepmusician.midi_bytes import Container, count_of, write_number
+from deepmusician.midi_bytes import Container, write_number
 from deepmusician.midi_events import KEY_SIGNATURE, META, SET_TEMPO, TIME_SIGNATURE, Events
 from deepmusician.notes import KEY, METER, TEMPO, Song
+from deepmusician.plurals import count
 
 MICROSECONDS_A_MINUTE = 60_000_000
 SLOWEST_BPM = MICROSECONDS_A_MINUTE / 0xFFFFFF
@@ -36,7 +37,7 @@ def read_maps(events: Events, container: Container) -> tuple[np.ndarray, np.ndar
     if container.fixed_bpm is not None:
         rows[SET_TEMPO] = {0: (0, container.fixed_bpm)}
     tempos, meters, keys = (np.array(list(rows[kind].values()), dtype) for kind, (_, _, dtype) in _KINDS.items())
-    return tempos, meters, keys, [f"left out {count_of(n, what)} that cannot be" for what, n in bad.items()]
+    return tempos, meters, keys, [f"left out {count(n, what)} that cannot be" for what, n in bad.items()]
 
 
 def write_maps(song: Song) -> list[tuple[float, bytes]]:

@@ -28,9 +28,9 @@ import numpy as np
 
 from deepmusician.errors import MidiError
 from deepmusician.limits import DEFAULTS, Limits
-from deepmusician.midi_bytes import count_of
 from deepmusician.midi_events import PORT, Events, Program
 from deepmusician.notes import Touched
+from deepmusician.plurals import count
 
 ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
 
@@ -81,7 +81,7 @@ def pair_notes(events: Events, limits: Limits = DEFAULTS) -> Paired:
     end = end[start]
     counts["short"] = _lengthen(events.tick[start], end)
     part = number[_part_code(events, start)]
-    repairs = [words.format(count_of(counts[what], "note")) for what, words in REPAIRS.items() if counts[what]]
+    repairs = [words.format(count(counts[what], "note")) for what, words in REPAIRS.items() if counts[what]]
     touched = Touched(counts["doubled"], counts["endless"], counts["short"])
     return Paired(start, end, part, _programs(events, start, part, parts), parts, repairs, touched)
 

@@ -22,7 +22,7 @@ import numpy as np
 from deepmusician.errors import MidiError
 from deepmusician.limits import DEFAULTS, Limits
 from deepmusician.midi import check_length
-from deepmusician.midi_bytes import DRUM_CHANNEL, MAX_TEXT, count_of
+from deepmusician.midi_bytes import DRUM_CHANNEL, MAX_TEXT
 from deepmusician.notation_maps import (
     Events,
     Grid,
@@ -38,6 +38,7 @@ from deepmusician.notation_maps import (
     value_at,
 )
 from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track
+from deepmusician.plurals import count
 from deepmusician.repeats import playing_order
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def song_from_music21(score: Stream, limits: Limits = DEFAULTS) -> Song:
     rows = [row for i, part in enumerate(parts) for row in _rows(part, i, counts)]
     if not rows:
         raise MidiError("the score holds no notes; choose one with music in it")
-    repairs = [words.format(count_of(counts[w], thing)) for w, (thing, words) in _REPAIRS.items() if counts[w]]
+    repairs = [words.format(count(counts[w], thing)) for w, (thing, words) in _REPAIRS.items() if counts[w]]
     rows, maps, repair = _play(score, parts, rows)
     rows = _join_ties(rows)
     if len(rows) > limits.notes:
@@ -103,7 +104,7 @@ def song_from_music21(score: Stream, limits: Limits = DEFAULTS) -> Song:
     repairs += [repair] if repair else []
     ticks, rounded = _ticks(rows, maps)
     if rounded:
-        repairs.append(f"moved {count_of(rounded, 'note')} to the nearest of {ticks:,} ticks a beat")
+        repairs.append(f"moved {count(rounded, 'note')} to the nearest of {ticks:,} ticks a beat")
     touched = Touched(dropped=counts["grace"] + counts["range"], moved=rounded)
     song = _song(rows, maps, ticks, tracks=tracks, title=_title(score), repairs=tuple(repairs), touched=touched)
     check_length(song, limits)

@@ -18,6 +18,7 @@ from deepmusician.evaluation import training_music
 from deepmusician.judging import as_seen, make_index
 from deepmusician.notes import METER, Song
 from deepmusician.originality import Bar, Human, Index, Shared, verdict
+from deepmusician.plurals import count
 from deepmusician.roll import Roll, from_roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls
 from deepmusician.surprise import surprise
@@ -167,5 +168,7 @@ def piece_words(report: dict[str, Any]) -> list[str]:
     for bar in sorted(original.get("bars", ()), key=lambda bar: -bar["shade"])[:5]:
         if bar["shade"]:
             moved = semitones_words(bar["semitones"])
-            lines.append(f"bar {bar['bar']}: {bar['chords']} chords of {bar['song']}{f', {moved}' if moved else ''}")
+            lines.append(
+                f"bar {bar['bar']}: {count(bar['chords'], 'chord')} of {bar['song']}{f', {moved}' if moved else ''}"
+            )
     return [*lines, f"The model expected its {expected['of']} at {expected['nats']:.2f} nats a frame."]

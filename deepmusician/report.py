@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepmusician.notes import UNTOUCHED, Touched
+from deepmusician.plurals import count
 from deepmusician.store import Entry
 
 STATES = {"kept": "read", "repaired": "repaired", "refused": "refused"}  # what an entry's status is called here
@@ -53,7 +54,7 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report in words: one line, and one for each remark."""
-        about = f"{self.notes:,} notes, {self.beats:,.0f} beats" if self.state != "refused" else ""
+        about = f"{count(self.notes, 'note')}, {count(self.beats, 'beat')}" if self.state != "refused" else ""
         return [f"{self.state:9}{self.name}{f': {about}' if about else ''}", *(f"{'':9}{r}" for r in self.remarks)]
 
 

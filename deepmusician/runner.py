@@ -32,6 +32,7 @@ from deepmusician.midi import write_midi
 from deepmusician.milestones import calibrate_if_missing, forget_after, keep, point, prune
 from deepmusician.music_card import describe_data, describe_songs, fingerprint
 from deepmusician.options import TEMPO_BPM, GenerateOptions, milestone_epochs, to_dict
+from deepmusician.plurals import count
 from deepmusician.quota import check_room
 from deepmusician.recipes import train_command
 from deepmusician.roll import from_roll, parse_division, roll_from_frames
@@ -216,7 +217,7 @@ class _Session:
         if over:
             return self.say("finished", self.contract.ending(self.trainer.epoch, self.options.n_epochs))
         if finished:
-            return self.say("finished", f"Finished {self.options.n_epochs} epochs.")
+            return self.say("finished", f"Finished {count(self.options.n_epochs, 'epoch')}.")
         return self.say("stopped", f"Stopped in epoch {self.trainer.epoch + 1}; resume goes on from here.")
 
     def _is_bounded(self) -> bool:

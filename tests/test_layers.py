@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deepmusician"
 DESIGN = ROOT / "docs" / "DESIGN.md"
-ANYONE_MAY_IMPORT = {"errors"}
+ANYONE_MAY_IMPORT = {"errors", "plurals"}
 SLOW = (
     "torch",
     "accelerate",

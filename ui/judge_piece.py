@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from deepmusician.notes import Song
+from deepmusician.plurals import count
 from ui import cached
 from ui.compose_form import FILE, LIBRARY, choose_piece
 from ui.models import Model
@@ -57,7 +58,7 @@ def show_originality(model: Model, song: Song) -> None:
         st.caption("No bar holds a passage of the training songs.")
         return
     marked = _marked(region, song, known, found)
-    label = lambda i: f"bar {i + 1}: {found.bars[i].chords} chords of {read.name(found.bars[i])}"  # noqa: E731
+    label = lambda i: f"bar {i + 1}: {count(found.bars[i].chords, 'chord')} of {read.name(found.bars[i])}"  # noqa: E731
     bar = st.selectbox("Hear a bar beside its source", known, format_func=label, key=_BAR)
     if marked:
         st.caption(marked)

@@ -17,6 +17,7 @@ import streamlit as st
 
 from deepmusician.errors import MidiError
 from deepmusician.notes import NOTE, Song
+from deepmusician.plurals import count
 
 TICKS_PER_BEAT = 480
 GRIDS = (0.0, 0.5, 0.25)  # beats; 0 keeps the times as they were played
@@ -72,7 +73,7 @@ def song_of(take: Any) -> Song | None:
     rows = [_note(note, longest, snap) for note in notes]
     if not rows:
         return None
-    return Song(_one_a_stroke(rows), TICKS_PER_BEAT, meters=[(0, meter, 4)], title=f"{bars} bars played").with_tempo(
+    return Song(_one_a_stroke(rows), TICKS_PER_BEAT, meters=[(0, meter, 4)], title=f"{count(bars, 'bar')} played").with_tempo(
         tempo
     )
 

@@ -13,6 +13,7 @@ from deepmusician.errors import DeepMusicianError
 from deepmusician.keeping import annotate, best_scores, delete, differences, rename, restore, star
 from deepmusician.milestones import timeline
 from deepmusician.options import TrainOptions
+from deepmusician.plurals import count
 from deepmusician.recipes import read_recipe, recipe_options
 from deepmusician.runs import Run, start_run
 from ui import cached, figures, keys, router
@@ -88,7 +89,7 @@ def _facts(run: Run, options: TrainOptions) -> None:
                 st.metric(title, f"{scores[name]:{form}}", width="content")
     if history := run.metrics():
         pictures = [cached.curves(history, run.baselines(), slim, figures.dark()) for slim in (False, True)]
-        figures.show(f"Curves of {run.name} over {len(history)} epochs", *pictures)
+        figures.show(f"Curves of {run.name} over {count(len(history), 'epoch')}", *pictures)
     start = recipe_options(options.recipe)
     fields = [f for f in dataclasses.fields(options) if f.name not in ("path", "recipe", "start_from")]
     own = [(f, value) for f in fields if (value := getattr(options, f.name)) != getattr(start, f.name)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepmusician import estimate
+from deepmusician.plurals import count as count
 
 SURE, MISSED = 0.95, 0.1  # a silence the model is sure of; a note it gave a tenth of the probability
 
@@ -54,8 +55,3 @@ def times(ratio: float) -> str:
 def duration(seconds: float | None) -> str:
     """A time left: 40 s, 3 min 20 s, 1 h 5 min."""
     return "not known yet" if seconds is None else estimate.duration(seconds)
-
-
-def count(number: float, one: str, many: str = "") -> str:
-    """A number with its noun: 1 piece, 2,048 pieces."""
-    return f"{number:,.0f} {one if round(number) == 1 else many or one + 's'}"
