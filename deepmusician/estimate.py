@@ -180,7 +180,8 @@ def sentence(pace: Pace, n_epochs: int) -> str:
     each, judging = (duration(s, fine=True) for s in (pace.epoch_seconds, pace.judge_seconds))
     return (
         f"About {duration(pace.seconds(n_epochs))} for {count(n_epochs, 'epoch')} on this machine ({each} each, "
-        f"{judging} of it for scoring, a sample and saving). The model is a file of {size(pace.model_bytes)}, {size(pace.disk_bytes)} "
+        f"{judging} of it "
+        f"for scoring, a sample and saving). The model is a file of {size(pace.model_bytes)}, {size(pace.disk_bytes)} "
         f"with what resuming needs{memory}."
     )
 

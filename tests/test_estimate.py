@@ -226,7 +226,7 @@ def test_the_command_line_estimates_and_fits(tiny, capsys):
 def test_the_command_line_trains_within_minutes_and_says_how_true_it_was(tiny, capsys):
     keep(tiny, pace(steps=400, step_seconds=0.0, judge_seconds=23.0))
     assert cli.main(["train", *words(tiny), "--minutes", "1", "--run", "quick"]) == 0
-    assert "quick: Finished 1 epochs. Estimated 33 s, took" in capsys.readouterr().out
+    assert "quick: Finished 1 epoch. Estimated 33 s, took" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_data_set_is_exported_and_imported_under_its_own_or_another_name(capsy
     keep()
     said(capsys, "mine", "--export", tmp_path / "mine.zip")
     assert "mine is taken" in said(capsys, "--import", tmp_path / "mine.zip", code=2)
-    assert said(capsys, "ours", "--import", tmp_path / "mine.zip") == "ours: 1 pieces\n"
+    assert said(capsys, "ours", "--import", tmp_path / "mine.zip") == "ours: 1 piece\n"
     assert load_decisions("ours").of("b.mid") == Choice(out=True)
 
 

@@ -103,7 +103,7 @@ def files(tmp_path, home):
 def test_inspect_says_line_by_line_what_became_of_each_file(files, capsys):
     assert main(["inspect", str(files / "good.mid")]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "read     good.mid: 1 notes, 1 beats",
+        "read     good.mid: 1 note, 1 beat",
         "1 read, 0 repaired, 0 refused; every note as it stands in its file",
     ]
     assert main(["inspect", str(files / "good.mid"), str(files / "bad.mid"), str(files / "none.mid")]) == 1

@@ -73,9 +73,8 @@ def song_of(take: Any) -> Song | None:
     rows = [_note(note, longest, snap) for note in notes]
     if not rows:
         return None
-    return Song(_one_a_stroke(rows), TICKS_PER_BEAT, meters=[(0, meter, 4)], title=f"{count(bars, 'bar')} played").with_tempo(
-        tempo
-    )
+    title = f"{count(bars, 'bar')} played"
+    return Song(_one_a_stroke(rows), TICKS_PER_BEAT, meters=[(0, meter, 4)], title=title).with_tempo(tempo)
 
 
 def _note(note: Any, longest: float, snap: float) -> tuple[float, float, int, int]:
