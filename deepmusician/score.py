@@ -2,7 +2,8 @@
 
 What is played is not what is written: onsets and ends go to the nearest semiquaver, or triplet quaver in beats where
 that fits better; a track that spans both hands is written on two staves, overlapping notes in up to four voices. Notes
-of the same place and length are one chord. Drums are not written. The module knows nothing of files or sound.
+of the same place and length are one chord. A piece that names no key has that found by ear. Drums are
+not written. The module knows nothing of files or sound.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from deepmusician.errors import ScoreError
 from deepmusician.notes import Song
+from deepmusician.scales import find_key
 
 if TYPE_CHECKING:
     from music21 import stream
@@ -25,6 +27,7 @@ MAX_NOTES = 6000  # more take minutes to engrave and are no pleasure to read
 MAX_VOICES = 4  # on a staff; a note that finds none free ends the one that has sounded longest
 BINARY, TRIPLET = 4, 3  # places in a beat
 SPLIT, LOW, HIGH = 60, 55, 65  # a track with notes under LOW and from HIGH on is split at middle C
+TELLING = 16  # notes from which on a key is guessed
 LENGTHS = [Fraction(n, 4) for n in (16, 12, 8, 6, 4, 3, 2, 1)]  # beats that one note sign can last
 SHARPS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 FLATS = ("C", "D-", "D", "E-", "E", "F", "G-", "G", "A-", "A", "B-", "B")
@@ -32,10 +35,12 @@ FLATS = ("C", "D-", "D", "E-", "E", "F", "G-", "G", "A-", "A", "B-", "B")
 
 @dataclass(frozen=True)
 class Engraving:
-    """`pages` of SVG, and from which beat on which notes sound: `times` (beat, ids of elements in the SVG)."""
+    """`pages` of SVG, and from which beat on which notes sound: `times` (beat, ids of elements in the SVG); `remarks`
+    on what was guessed or left out."""
 
     pages: tuple[str, ...]
     times: tuple[tuple[float, tuple[str, ...]], ...]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -61,7 +66,14 @@ def engrave(song: Song) -> Engraving:
     if not toolkit.loadData(to_musicxml(song).decode()):
         raise ScoreError("the score could not be engraved; take it home as MusicXML and open it in a notation program")
     pages = tuple(toolkit.renderToSVG(page) for page in range(1, toolkit.getPageCount() + 1))
-    return Engraving(pages, tuple(_times(toolkit.renderToTimemap({}))))
+    return Engraving(pages, tuple(_times(toolkit.renderToTimemap({}))), tuple(_remarks(song)))
+
+
+def _remarks(song: Song) -> Iterator[str]:
+    if not len(song.keys) and _signature(song):
+        yield "The key signature is guessed from the notes."
+    if song.notes["drum"].any():
+        yield "Drums are not written down."
 
 
 def _times(timemap: list[dict]) -> Iterator[tuple[float, tuple[str, ...]]]:
@@ -130,6 +142,18 @@ def _notated(song: Song) -> stream.Score:
     return score
 
 
+def _signature(song: Song) -> int:
+    """Sharps of the key signature, flats below 0: the song's own, else that of the key found by ear in enough notes."""
+    if len(song.keys):
+        return int(song.keys["fifths"][0])
+    key = find_key(song) if (~song.notes["drum"]).sum() >= TELLING else None
+    if key is None:
+        return 0
+    relative = key[0] + (3 if key[1] == "minor" else 0)  # a minor key has the signature of the major one above it
+    sharps = 7 * relative % 12
+    return sharps if sharps <= 6 else sharps - 12
+
+
 def _staves(song: Song, chosen: list[int]) -> list[list[int]]:
     """The notes of a track, on two staves where both hands are needed."""
     pitch = song.notes["pitch"]
@@ -155,7 +179,7 @@ def _part(song: Song, notes: list[tuple[Fraction, Fraction, int]], name: str) ->
     part.partName = name or None
     bars = _bars(song)
     voices = _voices(notes, bars[-1][1])
-    fifths = int(song.keys["fifths"][0]) if len(song.keys) else 0
+    fifths = _signature(song)
     names = FLATS if fifths < 0 else SHARPS
     low = np.mean([pitch for *_, pitch in notes]) < SPLIT
     sign = None

@@ -1,5 +1,6 @@
 """The score: what is written of what is played."""
 
+from dataclasses import replace
 from fractions import Fraction
 from xml.etree import ElementTree
 
@@ -70,6 +71,27 @@ def test_two_hands_are_written_on_two_staves_and_drums_on_none():
     rows = [(0, 1, 40, 80, 0, False, 0), (0, 1, 76, 80, 0, False, 0), (0, 1, 38, 80, 0, True, 1)]
     score = ElementTree.fromstring(to_musicxml(Song(np.array(rows, NOTE), tracks=(Track(), Track(drum=True)))))
     assert [clef.findtext("sign") for clef in score.iter("clef")] == ["G", "F"]
+
+
+MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11, 12), (0, 2, 3, 5, 7, 8, 10, 12)
+
+
+@pytest.mark.parametrize(("tonic", "steps", "fifths"), [(62, MAJOR, "2"), (65, MAJOR, "-1"), (64, MINOR, "1")])
+def test_a_piece_that_names_no_key_is_written_in_the_one_that_is_heard(tonic, steps, fifths):
+    notes = [(i, 1 + 3 * (step in (0, 7, 12)), tonic + step) for i, step in enumerate(steps * 3)]
+    song = Song.from_notes(notes)
+    assert ElementTree.fromstring(to_musicxml(song)).findtext(".//fifths") == fifths
+    assert engrave(song).remarks == ("The key signature is guessed from the notes.",)
+    named = replace(song, keys=np.array([(0, 0, False)], KEY))
+    assert ElementTree.fromstring(to_musicxml(named)).findtext(".//fifths") == "0" and engrave(named).remarks == ()
+    few = Song.from_notes(notes[:8])
+    assert ElementTree.fromstring(to_musicxml(few)).findtext(".//fifths") == "0"
+
+
+def test_drums_that_are_left_out_are_named():
+    rows = [(0, 1, 60, 80, 0, False, 0), (0, 1, 38, 80, 0, True, 1)]
+    song = Song(np.array(rows, NOTE), tracks=(Track(), Track(drum=True)))
+    assert engrave(song).remarks == ("Drums are not written down.",)
 
 
 def test_what_cannot_be_written_says_why():

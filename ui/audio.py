@@ -148,7 +148,7 @@ class Desk:
 
 
 class Page:
-    """One score on its way to being engraved: `json` is {pages, times} as the player reads them."""
+    """One score on its way to being engraved: `json` is {pages, times, remarks} as the player reads them."""
 
     def __init__(self, song: Song) -> None:
         self.song = song
@@ -162,7 +162,8 @@ class Page:
 
         try:
             engraving = engrave(self.song)
-            self.json = json.dumps({"pages": engraving.pages, "times": engraving.times}).encode()
+            told = {"pages": engraving.pages, "times": engraving.times, "remarks": engraving.remarks}
+            self.json = json.dumps(told).encode()
         except DeepMusicianError as error:
             self.problem = str(error)
         finally:

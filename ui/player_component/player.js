@@ -336,7 +336,8 @@ class Player {
       if (this.parts.some((part) => !part.score.hash)) return "Engraving the score …";
     }
     const late = this.parts.find((part) => part.sound.now && String(part.sound.now.muted) !== String(this.mutedOf(part)));
-    return late ? "The sound without the muted tracks is on its way …" : "";
+    if (late) return "The sound without the muted tracks is on its way …";
+    return this.wish.score ? this.parts.find((part) => part.score.remarks)?.score.remarks ?? "" : "";
   }
 
   say(text) {

@@ -24,7 +24,7 @@ class Score {
     this.hash = null;
   }
 
-  // {pages: [svg], times: [[beat, [ids that sound from then on]]]} behind an address.
+  // {pages: [svg], times: [[beat, [ids that sound from then on]]], remarks: [sentence]} behind an address.
   async take(score) {
     if (score.hash === this.hash) return;
     this.hash = score.hash;
@@ -32,6 +32,7 @@ class Score {
     if (score.hash !== this.hash) return;
     this.beats = answer.times.map(([beat]) => beat);
     this.ids = answer.times.map(([, ids]) => ids);
+    this.remarks = (answer.remarks ?? []).join(" ");
     this.box.replaceChildren(...answer.pages.map(cleanSvg));
     this.elements = new Map();
     for (const ids of this.ids) for (const id of ids) this.elements.set(id, this.box.querySelector(`#${CSS.escape(id)}`));
