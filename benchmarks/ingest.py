@@ -78,15 +78,18 @@ from deepmusician import batches, ingest
 batches.compiled()
 if __name__ == "__main__":
     ingest.WORTH = 1
-    ingest.ingest([{warm!r}], "warm", workers={workers})  # workers of this size have been started, and are cached
-    began = time.perf_counter()
-    totals = ingest.ingest([{folder!r}], {name!r}, workers={workers})
+    ingest.ingest([{warm!r}], "warm-" + {name!r}, workers=1)  # the worker of this process is started, and has loaded
+    began, marks = time.perf_counter(), []
+    watch = lambda state: marks.append((time.perf_counter(), state.done))
+    totals = ingest.ingest([{folder!r}], {name!r}, workers={workers}, watch=watch)
     took = time.perf_counter() - began
+    some = [m for m in marks if m[1] > marks[0][1]]  # after the first report, which waits for starts
+    steady = (some[-1][0] - marks[0][0]) / (some[-1][1] - marks[0][1]) if some else took / marks[-1][1]
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     below = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     from deepmusician import sandbox
     pools = [p.peak_mb for p in [sandbox.pool(batches.MODULE, ingest.current().read_mb + batches.COMPILED_MB, 1)]]
-    print(json.dumps(dict(seconds=took, main_mb=own, worker_mb=max([below, *pools]), totals=totals)))
+    print(json.dumps(dict(seconds=took, steady=steady, main_mb=own, worker_mb=max([below, *pools]), totals=totals)))
 """
 
 
@@ -139,12 +142,13 @@ PACK = """
 import json, time
 from deepmusician.options import TrainOptions
 from deepmusician.rolls import read_rolls
-began = time.perf_counter()
-names, rolls = read_rolls(TrainOptions(path={name!r}))
-took = time.perf_counter() - began
 from pathlib import Path
 from deepmusician.workspace import cache_dir
-size = sum(f.stat().st_size for f in (cache_dir() / "rolls").rglob("*") if f.is_file())
+held = lambda: sum(f.stat().st_size for f in (cache_dir() / "rolls").rglob("*") if f.is_file())
+before, began = held(), time.perf_counter()
+names, rolls = read_rolls(TrainOptions(path={name!r}))
+took = time.perf_counter() - began
+size = held() - before
 print(json.dumps(dict(seconds=took, frames=int(rolls.lengths.sum()), songs=len(rolls), bytes=size)))
 """
 
@@ -265,11 +269,11 @@ def main():
             print(f"| … and packed rolls of them laid out | {1 / (ours + each):,.2f} | |")
             print(f"\n{packed['bytes'] / packed['frames']:.2f} bytes a frame on disk\n", flush=True)
             said[what] = {**best, "pack": each, "bytes_a_frame": packed["bytes"] / packed["frames"]}
-        one = ingested(scratch / "chorale", scratch / "warm", "one", 1, home)["seconds"]
+        one = ingested(scratch / "chorale", scratch / "warm", "one", 1, home)["steady"]
         if len(os.sched_getaffinity(0)) > 1:
-            two = ingested(scratch / "chorale", scratch / "warm", "two", 2, home)["seconds"]
-            s_one = ingested(scratch / "sonata", scratch / "warm", "s-one", 1, home)["seconds"]
-            s_two = ingested(scratch / "sonata", scratch / "warm", "s-two", 2, home)["seconds"]
+            two = ingested(scratch / "chorale", scratch / "warm", "two", 2, home)["steady"]
+            s_one = ingested(scratch / "sonata", scratch / "warm", "s-one", 1, home)["steady"]
+            s_two = ingested(scratch / "sonata", scratch / "warm", "s-two", 2, home)["steady"]
             said["workers"] = {"chorales": one / two, "sonatas": s_one / s_two}
             print(f"two workers on two cores: {one / two:.2f} times one (chorales), {s_one / s_two:.2f} (sonatas)\n")
         print("| chorales | seconds | dealing process, MB | worker, MB |\n|---|---|---|---|")
