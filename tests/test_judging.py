@@ -179,6 +179,7 @@ def test_a_report_carries_the_judges_and_is_kept_until_the_model_changes(run, ca
     assert verdicts.read("first") is None
     assert main(["evaluate", "-c", "first", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
+    assert report.pop("listening") == []
     assert report["judges"]["size"] == "quick" and set(report["judges"]["features"]) == set(FEATURES)
     assert {"silence", "repeat_last", "key_frequencies", "markov"} == set(report["baselines"])
     assert verdicts.read("first") == report

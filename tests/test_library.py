@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmusician.errors import LibraryError
+from deepmusician.errors import DiskFullError, LibraryError
 from deepmusician.library import (
     DataSet,
     Entry,
@@ -486,8 +486,8 @@ def test_failed_saving_leaves_the_old_data_set_as_it_was(home, monkeypatch):
     def full(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
+    with pytest.raises(DiskFullError, match="the disk is full: free"):
         save_data_set(read_uploads([("b.mid", midi(61))]), "mine")
     assert load_data_set("mine").names == ("a.mid",)
     assert [path.name for path in (home / "library").iterdir()] == ["mine"]
