@@ -29,9 +29,11 @@ def menu(page):
 def set_slider(page, label, value):
     """Move a slider to the stop that reads `value`, by keyboard."""
     slider = page.locator(f'input[type="range"][aria-label="{label}"]')
+    wait_until(lambda: slider.count() == 1)  # on a busy machine the last run's stands beside it for a moment
     slider.focus()
     slider.press("Home")
     for _ in range(40):
+        wait_until(lambda: slider.count() == 1)
         if slider.get_attribute("aria-valuetext") == value:
             return
         slider.press("ArrowRight")
