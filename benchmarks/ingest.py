@@ -87,8 +87,7 @@ if __name__ == "__main__":
     steady = (some[-1][0] - marks[0][0]) / (some[-1][1] - marks[0][1]) if some else took / marks[-1][1]
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     below = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    from deepmusician import sandbox
-    pools = [p.peak_mb for p in [sandbox.pool(batches.MODULE, ingest.current().read_mb + batches.COMPILED_MB, 1)]]
+    pools = [batches.processes(ingest.current()).peak_mb]
     print(json.dumps(dict(seconds=took, steady=steady, main_mb=own, worker_mb=max([below, *pools]), totals=totals)))
 """
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from deepmusician.midi_kernel import Read
 
 MODULE = "deepmusician.batches"  # not __name__, which is __main__ in the worker
+PROCESSES = 64  # at most; there are as many as threads that ask at once
 COMPILED_MB = 640  # of address space that the compiler's libraries take, beside what reading takes
 MICROSECONDS_A_MINUTE = 60_000_000
 
@@ -146,7 +147,7 @@ def compiled() -> Callable[..., Read] | None:
         return None
     nothing = np.frombuffer(b"MThd", np.uint8)
     read_files(nothing, np.array([0, 4]), (1, 1, 1, 1.0))  # compiled once, and kept beside the module
-    sketched(NONE.columns)  # so is this
+    survey(sketched(columnar.of_songs([Song.from_notes([(0, 1, 60)])])))  # so are these
     return read_files
 
 
@@ -155,8 +156,8 @@ def _read_plain(files: Sequence[tuple[str, bytes]], limits: Limits) -> tuple[lis
     read_files = compiled()
     if read_files is None or not files:
         return [], NONE
-    content = b"".join(data if formats.is_midi(name, data) else b"" for name, data in files)
-    edges = columnar.bounds([len(data) if formats.is_midi(name, data) else 0 for name, data in files])
+    midi = [data if formats.is_midi(name, data) else b"" for name, data in files]
+    content, edges = b"".join(midi), columnar.bounds([*map(len, midi)])
     within = (limits.notes, limits.tracks, limits.beats, 3600.0 * limits.hours)
     read = read_files(np.frombuffer(content, np.uint8), edges, within)
     plain = np.flatnonzero(read.plain)
@@ -224,6 +225,11 @@ def _names(read: Read, plain: np.ndarray, part_at: np.ndarray, content: bytes) -
 # ---- between the processes
 
 
+def processes(limits: Limits) -> sandbox.Pool:
+    """The processes that read, each for one thread at a time."""
+    return sandbox.pool(MODULE, limits.read_mb + COMPILED_MB, PROCESSES)
+
+
 def ask(files: Sequence[tuple[str, bytes]], limits: Limits) -> Batch:
     """As `read_batch`, in a worker under the limits. Raises Fault, after which the worker is dead."""
     request = {
@@ -232,7 +238,7 @@ def ask(files: Sequence[tuple[str, bytes]], limits: Limits) -> Batch:
     }
     seconds = limits.read_seconds + 0.02 * len(files)
     size = sum(len(content) for _, content in files)
-    pool = sandbox.pool(MODULE, limits.read_mb + COMPILED_MB, 1)
+    pool = processes(limits)
     most = 8 * size + 65_536 * len(files) + 1_000_000  # a note takes three bytes there at least, and 13 here
     answer, sent = pool.ask(request, b"".join(content for _, content in files), seconds, most)
     try:
@@ -274,7 +280,7 @@ def _answer(request: dict, data: bytes, send: Callable[[Any], None]) -> dict:
         files.append((name, data[at : at + size]))
         at += size
     batch = read_batch(files, Limits(**request["limits"]))
-    send(columnar.pack(batch.columns).tobytes())
+    send(columnar.pack(batch.columns).reshape(1).view(np.uint8))
     pieces = [(p.title, p.repairs, p.touched, p.music.hex(), _values(p.glance)) for p in batch.pieces]
     return {"files": batch.files, "pieces": pieces, "lengths": columnar.lengths_of(batch.columns)}
 

@@ -37,6 +37,7 @@ CREATE INDEX pieces_source ON pieces (source);
 CREATE INDEX pieces_music ON pieces (music);
 CREATE INDEX pieces_style ON pieces (style);
 """
+_INSERT = f"INSERT INTO pieces (source, shard, {', '.join(PIECE)}) VALUES ({', '.join('?' * (len(PIECE) + 2))})"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ class Catalogue:
             mode = "rwc" if writing else "ro"
             self.db = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)
             if writing and not self.db.execute("SELECT name FROM sqlite_master").fetchone():
-                self.db.executescript(_SCHEMA)
-                self.say("form", FORM)
+                self.db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('form', '{FORM}'); COMMIT;")
             form = self.said("form")
         except sqlite3.Error as error:
             raise self._damaged(error) from error
@@ -118,6 +118,10 @@ class Catalogue:
         question = "SELECT size, mtime, digest FROM sources WHERE root = ? AND label = ?"
         return next(self.ask(question, (root, label)), None)
 
+    def any_known(self) -> bool:
+        """Whether any file was read yet."""
+        return next(self.ask("SELECT 1 FROM sources LIMIT 1"), None) is not None
+
     def archived(self, root: str, archive: str) -> bool:
         """Whether an archive was gone through to its end: then it is kept as a source of its own, without pieces."""
         return self.known(root, archive) is not None
@@ -130,21 +134,19 @@ class Catalogue:
 
     def _add(self, shard: int, source: Source) -> None:
         where, about = (source.root, source.label), (source.size, source.mtime, source.digest)
-        old = next(self.ask("SELECT id FROM sources WHERE root = ? AND label = ?", where), None)
-        if source.pieces is None and old:
-            self.db.execute("UPDATE sources SET size = ?, mtime = ?, digest = ? WHERE id = ?", (*about, old[0]))
-            return
-        if old:
-            self.db.execute("DELETE FROM pieces WHERE source = ?", old)
-            self.db.execute("DELETE FROM sources WHERE id = ?", old)
-        row = self.db.execute("INSERT INTO sources VALUES (NULL, ?, ?, ?, ?, ?)", (*where, *about)).lastrowid
-        marks = ", ".join("?" * (len(PIECE) + 2))
-        insert = f"INSERT INTO pieces (source, shard, {', '.join(PIECE)}) VALUES ({marks})"
+        new = self.db.execute("INSERT OR IGNORE INTO sources VALUES (NULL, ?, ?, ?, ?, ?)", (*where, *about))
+        row = new.lastrowid
+        if not new.rowcount:
+            (row,) = next(self.ask("SELECT id FROM sources WHERE root = ? AND label = ?", where))
+            self.db.execute("UPDATE sources SET size = ?, mtime = ?, digest = ? WHERE id = ?", (*about, row))
+            if source.pieces is None:
+                return
+            self.db.execute("DELETE FROM pieces WHERE source = ?", (row,))
         for name, *values in source.pieces or ():
             try:
-                self.db.execute(insert, (row, shard, name, *values))
+                self.db.execute(_INSERT, (row, shard, name, *values))
             except sqlite3.IntegrityError:  # another piece is called so
-                self.db.execute(insert, (row, shard, self._free(name), *values))
+                self.db.execute(_INSERT, (row, shard, self._free(name), *values))
 
     def _free(self, name: str) -> str:
         """A name that no piece has: a.mid, a.mid (2)."""

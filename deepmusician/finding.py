@@ -70,8 +70,10 @@ def find(
     `is_known(root, label, size, mtime)` says whether a file was read as it stands.
     """
     for root, place in paths:
+        below = os.path.join(root, "")
         for path in _walk(place):
-            label = os.path.relpath(path, root).replace(os.sep, "/")
+            inside = path[len(below) :] if path.startswith(below) else os.path.relpath(path, root)
+            label = inside.replace(os.sep, "/")
             try:
                 stat = os.stat(path)
             except OSError as error:

@@ -1,10 +1,11 @@
 """Ingest: any number of files to a data set whose notes lie on disk in columns, and whose catalogue says what became of
 each.
 
-The files are dealt out in tasks. A worker (a process here, or one of a Dask cluster that sees the same disk) reads a
-task in a process under limits, so a hostile file ends that one only and is then named; it writes the notes as one
-shard, whole or not at all. Then the shard's rows enter the catalogue in one transaction. So a call that was killed goes
-on where it was, and a later one reads only what is new or changed. What is gone from its folder stays in the data set.
+The files are dealt out in tasks. A worker (a thread here, or one of a Dask cluster that sees the same disk) has a task
+read in a process of its own under limits, so a hostile file ends that one only and is then named; it writes the notes
+as one shard, whole or not at all. Then the shard's rows enter the catalogue in one transaction. So a call that was
+killed goes on where it was, and a later one reads only what is new or changed. What is gone from its folder stays in
+the data set.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ import hashlib
 import json
 import os
 import secrets
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,7 @@ class _Tasks:
         self.limits, self.files = limits, files
         self.labels = {root: label or told(Path(root)) or plain for root, _ in roots}
         self.known = 0
+        self.any_known = catalogue.any_known()
         self.number = max([0, *catalogue.shards()])
         self.prefix = _prefixes([root for root, _ in catalogue.said("roots")])
 
@@ -180,7 +181,7 @@ class _Tasks:
         digests: list[bytes] = []
         size = 0
         for found in finding.find(self.roots, self.limits.file_bytes, self._is_known):
-            before = self.catalogue.known(found.root, found.label)
+            before = self.catalogue.known(found.root, found.label) if self.any_known else None
             if not found.done and before and before[:2] == (found.size, found.mtime):
                 self.known += 1
                 continue
@@ -226,10 +227,6 @@ def _in_turn(
                 yield from _done(under_way)
         while under_way:
             yield from _done(under_way)
-    except BrokenExecutor as error:
-        raise LibraryError(
-            "a worker was ended from outside, perhaps for want of memory; go on with --resume and fewer --workers"
-        ) from error
     finally:
         for future in under_way:
             future.cancel()
@@ -245,20 +242,23 @@ def _executor(workers: int, scheduler: str) -> Iterator[tuple[Executor | None, i
     """What runs tasks, and how many are handed to it at once; None does them here."""
     if scheduler:
         with _cluster(scheduler) as client:
+            from distributed import KilledWorker
+
             threads = sum(client.nthreads().values()) or 1
-            yield client.get_executor(pure=False), 2 * threads
+            try:
+                yield client.get_executor(pure=False), 2 * threads
+            except KilledWorker as error:
+                raise LibraryError(
+                    "workers of the cluster were ended from outside, perhaps for want of memory; start them anew with "
+                    "more of it, and go on with --resume"
+                ) from error
         return
     batches.compiled()  # once, before each worker would do it for itself
     if workers <= 1:
         yield None, 1
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _deaf) as executor:
-        yield executor, workers + 1
-
-
-def _deaf() -> None:
-    """Ctrl-C is for the process that hands out the work."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with ThreadPoolExecutor(workers) as executor:  # each waits for a process of its own most of the time
+        yield executor, 2 * workers
 
 
 def _cluster(address: str) -> Any:
@@ -342,6 +342,10 @@ def _alone(name: str, content: bytes, limits: Limits) -> list[Song] | str:
     return [song for song in songs if len(song)] or "it holds no notes"
 
 
+_glance = attrgetter(*GLANCE)
+_json = lru_cache(maxsize=256)(json.dumps)  # of thousands of pieces nearly all say the same
+
+
 def _rows(label: tuple[str, str, str], found: tuple[int, ...] | str, batch: batches.Batch) -> tuple[tuple, ...]:
     """A file's pieces as the catalogue keeps them (PIECE)."""
     name, style, side = label
@@ -352,9 +356,8 @@ def _rows(label: tuple[str, str, str], found: tuple[int, ...] | str, batch: batc
         piece = batch.pieces[place]
         whole = name if len(found) == 1 else printable(f"{name} {number} {piece.title}".rstrip())
         status, repairs = "repaired" if piece.repairs else "kept", "; ".join(piece.repairs)
-        said = (json.dumps(piece.repairs), json.dumps(piece.touched), piece.music)
-        glance = (getattr(piece.glance, column) for column in GLANCE)
-        rows.append((whole, status, repairs, style, side, place, piece.title, *said, *glance))
+        said = (_json(piece.repairs), _json(piece.touched), piece.music)
+        rows.append((whole, status, repairs, style, side, place, piece.title, *said, *_glance(piece.glance)))
     return tuple(rows)
 
 

@@ -163,6 +163,8 @@ def _apart(entries: Iterable[Entry]) -> list[Entry]:
 
 def printable(label: str) -> str:
     """A name that is safe on one line and in UTF-8, whatever bytes a file system or archive held."""
+    if label.isprintable():
+        return label
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in label)
 
 

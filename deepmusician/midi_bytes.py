@@ -238,7 +238,9 @@ def write_number(value: int) -> bytes:
 def decode_text(raw: bytes) -> str:
     """Make a readable name of any bytes: no control characters, no outer blanks, at most MAX_TEXT characters."""
     text = _try_decode(raw, "utf-8") or _japanese(raw) or _try_decode(raw, "cp1252") or raw.decode("latin-1")
-    text = "".join(c if c.isprintable() else " " for c in text[: 4 * MAX_TEXT])
+    text = text[: 4 * MAX_TEXT]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
     return text.strip()[:MAX_TEXT].strip()
 
 

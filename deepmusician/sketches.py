@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,13 +28,11 @@ _ALL = float(2**64)
 
 def sketched(columns: Columns) -> Columns:
     """The same columns with a sketch of each piece."""
-    piece, grams = (_compiled() or _grams)(columns)
-    counts = np.bincount(piece, minlength=len(columns))
-    kept = grams <= _thresholds(counts)[piece]
-    piece, grams = piece[kept], grams[kept]
-    order = np.lexsort((grams, piece))
-    piece, grams = piece[order], grams[order]
-    once = np.append(True, (grams[1:] != grams[:-1]) | (piece[1:] != piece[:-1])) if len(grams) else kept[:0]
+    piece, grams, counts = (_compiled() or _sampled)(columns)
+    edges = bounds(np.bincount(piece, minlength=len(columns))).tolist()
+    for first, last in pairwise(edges):
+        grams[first:last].sort()
+    once = np.append(True, (grams[1:] != grams[:-1]) | (piece[1:] != piece[:-1])) if len(grams) else np.zeros(0, bool)
     per_piece = np.bincount(piece[once], minlength=len(columns))
     return replace(columns, sketch=grams[once], sketch_at=bounds(per_piece), grams=counts.astype(np.int64))
 
@@ -46,20 +45,29 @@ def _thresholds(counts: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _compiled() -> Callable[[Columns], tuple[np.ndarray, np.ndarray]] | None:
-    """As `_grams`, compiled; None where numba is not installed."""
+def _compiled() -> Callable[[Columns], tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
+    """As `_sampled`, compiled; None where numba is not installed."""
     try:
         from deepmusician.sketch_kernel import grams
     except ImportError:
         return None
-    fixed = (POWERS, LOWEST, KEYS, DRUM)
+    fixed = (POWERS, np.uint64(pow(int(POWERS[0]), -1, 2**64)), LOWEST, KEYS, DRUM, LEAST, SHARE, MOST, _ALL)
     plain = np.ascontiguousarray
 
-    def compiled(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    def compiled(columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         notes = (plain(columns.onset), plain(columns.pitch), plain(columns.sound))
         return grams(plain(columns.notes), *notes, GRID / columns.ticks, *fixed)
 
     return compiled
+
+
+def _sampled(columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Piece and hash of every n-gram that a sketch takes in, a piece at a time, and how many n-grams each piece has."""
+    piece, grams = _grams(columns)
+    counts = np.bincount(piece, minlength=len(columns))
+    kept = grams <= _thresholds(counts)[piece]
+    order = np.argsort(piece[kept], kind="stable")
+    return piece[kept][order], grams[kept][order], counts
 
 
 def _grams(columns: Columns) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,14 @@
 """A survey: thousands of pieces at a glance, all together. The numbers are those that `glance` gives for one song.
 
-Columns of notes are counted by piece in NumPy, without a loop over pieces but for those whose tempo or meter changes.
-Knows nothing of files.
+Columns of notes are counted by piece in NumPy, without a loop over pieces but for those whose tempo or meter changes;
+where numba is installed, in machine code (survey_kernel). Knows nothing of files.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,32 +23,16 @@ def survey(columns: Columns) -> list[Glance]:
     pieces, ticks = len(columns), columns.ticks.astype(np.int64)
     if not pieces:
         return []
-    piece, drum = columns.piece_of, columns.sound >= DRUM
-    pitch, ends = columns.pitch, columns.onset.astype(np.int64) + columns.length
-    learnt = ~drum & (pitch >= LOWEST) & (pitch < LOWEST + KEYS)
-    count = lambda chosen: np.bincount(piece[chosen], minlength=pieces)  # noqa: E731
-    kept, drums, notes = count(learnt), count(drum), np.diff(columns.notes)
-    some = np.flatnonzero(kept)
-    mine = {"pitch": pitch[learnt], "end": ends[learnt], "onset": columns.onset[learnt].astype(np.int64)}
-    first = (np.cumsum(kept) - kept)[some]
-    end = np.zeros(pieces, np.int64)
-    low, high = np.zeros(pieces, np.int64), np.zeros(pieces, np.int64)
-    if len(some):
-        end[some] = np.maximum.reduceat(mine["end"], first)
-        low[some], high[some] = np.minimum.reduceat(mine["pitch"], first), np.maximum.reduceat(mine["pitch"], first)
-    end_beats = end / ticks
-    whole = np.zeros(pieces, np.int64)
-    sounding = np.flatnonzero(notes)
-    if len(sounding):
-        whole[sounding] = np.maximum.reduceat(ends, columns.notes[:-1][sounding])
-    beats = whole / ticks
+    found = (_compiled() or _counted)(columns)
+    notes, kept, drums = np.diff(columns.notes), found.kept, found.drums
+    end_beats, beats = found.end / ticks, found.whole / ticks
     values = zip(
-        kept.tolist(), (notes - kept - drums).tolist(), drums.tolist(), _tracks(columns, piece[learnt], learnt),
+        kept.tolist(), (notes - kept - drums).tolist(), drums.tolist(), found.tracks.tolist(),
         _bars(columns, end_beats).tolist(), (_seconds(columns, end_beats) / 60).tolist(),
-        np.ceil(end_beats * FRAMES_PER_BEAT - 1e-6).astype(int).tolist(), *_keys(columns, piece, drum),
-        _tempos(columns, beats), _meters(columns, beats), low.tolist(), high.tolist(),
-        np.divide(kept, end_beats, out=np.zeros(pieces), where=end > 0).tolist(),
-        _polyphony(mine["onset"], mine["end"], kept, columns.length[learnt], piece[learnt]).tolist(), strict=True,
+        np.ceil(end_beats * FRAMES_PER_BEAT - 1e-6).astype(int).tolist(), *_keys(columns, found.classes),
+        _tempos(columns, beats), _meters(columns, beats), found.low.tolist(), found.high.tolist(),
+        np.divide(kept, end_beats, out=np.zeros(pieces), where=found.end > 0).tolist(),
+        np.divide(found.total, found.sounding, out=np.zeros(pieces), where=kept > 0).tolist(), strict=True,
     )  # fmt: skip
     return [
         Glance(n, *some, key, tempo, meter, low if n else None, high if n else None, density, voices, classes)
@@ -52,11 +40,69 @@ def survey(columns: Columns) -> list[Glance]:
     ]
 
 
-def _tracks(columns: Columns, piece: np.ndarray, learnt: np.ndarray) -> list[int]:
+class Counted(NamedTuple):
+    """Of each piece, int64 [P]. Learnt is what `glance` says; times are ticks.
+
+    Notes that are learnt, and of drums; tracks that are learnt from; the end of all notes, and of the learnt ones;
+    how long the learnt ones last in all, and for how long any sounds; their lowest and highest pitch. `classes`
+    [P, 12]: for how long each pitch class sounds, off the keyboard too.
+    """
+
+    kept: np.ndarray
+    drums: np.ndarray
+    tracks: np.ndarray
+    whole: np.ndarray
+    end: np.ndarray
+    total: np.ndarray
+    sounding: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    classes: np.ndarray
+
+
+@cache
+def _compiled() -> Callable[[Columns], Counted] | None:
+    """As `_counted`, compiled; None where numba is not installed."""
+    try:
+        from deepmusician.survey_kernel import count
+    except ImportError:
+        return None
+
+    def compiled(columns: Columns) -> Counted:
+        rows = (columns.notes, columns.onset, columns.length, columns.pitch, columns.sound, columns.track)
+        found, classes = count(*map(np.ascontiguousarray, (*rows, columns.part_at)), LOWEST, KEYS, DRUM)
+        return Counted(*found, classes)
+
+    return compiled
+
+
+def _counted(columns: Columns) -> Counted:
+    pieces, piece, drum = len(columns), columns.piece_of, columns.sound >= DRUM
+    pitch, ends = columns.pitch, columns.onset.astype(np.int64) + columns.length
+    learnt = ~drum & (pitch >= LOWEST) & (pitch < LOWEST + KEYS)
+    count = lambda chosen: np.bincount(piece[chosen], minlength=pieces)  # noqa: E731
+    kept, sounds = count(learnt), np.flatnonzero(np.diff(columns.notes))
+    some = np.flatnonzero(kept)
+    first = (np.cumsum(kept) - kept)[some]
+    whole, end, low, high = np.zeros((4, pieces), np.int64)
+    if len(sounds):
+        whole[sounds] = np.maximum.reduceat(ends, columns.notes[:-1][sounds])
+    if len(some):
+        end[some] = np.maximum.reduceat(ends[learnt], first)
+        low[some], high[some] = np.minimum.reduceat(pitch[learnt], first), np.maximum.reduceat(pitch[learnt], first)
+    onset, length = columns.onset[learnt].astype(np.int64), columns.length[learnt]
+    total, sounding = _sounding(onset, ends[learnt], kept, length, piece[learnt])
+    where = piece[~drum] * 12 + pitch[~drum] % 12
+    classes = np.bincount(where, weights=columns.length[~drum], minlength=12 * pieces).astype(np.int64).reshape(-1, 12)
+    tracks = _tracks(columns, piece[learnt], learnt)
+    return Counted(kept, count(drum), tracks, whole, end, total, sounding, low, high, classes)
+
+
+def _tracks(columns: Columns, piece: np.ndarray, learnt: np.ndarray) -> np.ndarray:
     used = np.zeros(len(columns.parts), bool)
     used[columns.part_at[piece] + columns.track[learnt]] = True
     before = np.append(0, np.cumsum(used))
-    return np.diff(before[columns.part_at]).tolist()
+    return np.diff(before[columns.part_at])
 
 
 def _rows(at: np.ndarray, begins: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,12 +147,9 @@ def _meters(columns: Columns, beats: np.ndarray) -> list[str]:
     return [usual_meter(rows[first:last], length) for first, last, length in many]
 
 
-def _keys(columns: Columns, piece: np.ndarray, drum: np.ndarray) -> tuple[list[str], list[tuple[float, ...]]]:
+def _keys(columns: Columns, sums: np.ndarray) -> tuple[list[str], list[tuple[float, ...]]]:
     """The key of each piece in words, and for how many beats each of its pitch classes sounds."""
-    pitched = ~drum
-    where = piece[pitched] * 12 + columns.pitch[pitched] % 12
-    sums = np.bincount(where, weights=columns.length[pitched], minlength=12 * len(columns))
-    classes = sums.reshape(-1, 12) / columns.ticks[:, None]
+    classes = sums / columns.ticks[:, None]
     heard = likeliest_keys(classes)
     keys = [f"≈ {TONICS[best % 12]} {'major' if best < 12 else 'minor'}" for best in range(24)]
     names = [keys[best] if best >= 0 else "" for best in heard.tolist()]
@@ -116,11 +159,11 @@ def _keys(columns: Columns, piece: np.ndarray, drum: np.ndarray) -> tuple[list[s
     return names, [*map(tuple, classes.tolist())]
 
 
-def _polyphony(
+def _sounding(
     onset: np.ndarray, end: np.ndarray, counts: np.ndarray, length: np.ndarray, piece: np.ndarray
 ) -> np.ndarray:
-    """Notes that sound at once, on average over the time in which any does."""
-    result, some = np.zeros(len(counts)), np.flatnonzero(counts)
+    """How long the notes of each piece last in all, and for how long any sounds; int64 [2, P]."""
+    result, some = np.zeros((2, len(counts)), np.int64), np.flatnonzero(counts)
     if not len(some):
         return result
     apart = piece.astype(np.int64) << 34  # one time line, with the pieces far from one another
@@ -131,5 +174,5 @@ def _polyphony(
     gaps[first[1:] - 1] = 0  # between pieces there is none
     silent, total = np.add.reduceat(gaps, first), np.add.reduceat(length.astype(np.int64), first)
     last = first + counts[some] - 1
-    result[some] = total / (reached[last] - onset[first] - silent)
+    result[:, some] = total, reached[last] - onset[first] - silent
     return result

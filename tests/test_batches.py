@@ -259,10 +259,11 @@ def test_a_sketch_holds_some_of_a_pieces_own_n_grams():
 
 def test_n_grams_are_the_same_compiled_or_not(compiled):
     made = columns.of_songs([*SONGS, tune(5, 900), Song.from_notes([(0, 1, 20)]), Song.from_notes([(0, 1, 60)] * 9)])
-    one, other = sketches._compiled()(made), sketches._grams(made)
+    one, other = sketches._compiled()(made), sketches._sampled(made)
     assert np.array_equal(one[0], other[0])
     assert np.array_equal(one[1], other[1])
-    assert len(one[0]) > 5000
+    assert np.array_equal(one[2], other[2])
+    assert (len(one[0]), one[2].sum() > 5000) == (1149, True)
 
 
 def test_files_of_the_real_world_are_read_alike(compiled):
