@@ -78,7 +78,10 @@ from deepmusician import batches, ingest
 batches.compiled()
 if __name__ == "__main__":
     ingest.WORTH = 1
-    ingest.ingest([{warm!r}], "warm-" + {name!r}, workers=1)  # the worker of this process is started, and has loaded
+    ingest.ingest([{warm!r}], "warm-" + {name!r}, workers={workers})  # its processes are started, and have loaded
+    deadline = time.monotonic() + 60
+    while len(batches.processes(ingest.current()).idle) < {workers} and time.monotonic() < deadline:
+        time.sleep(0.1)
     began, marks = time.perf_counter(), []
     watch = lambda state: marks.append((time.perf_counter(), state.done))
     totals = ingest.ingest([{folder!r}], {name!r}, workers={workers}, watch=watch)

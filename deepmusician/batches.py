@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from deepmusician.midi_kernel import Read
 
 MODULE = "deepmusician.batches"  # not __name__, which is __main__ in the worker
-PROCESSES = 64  # at most; there are as many as threads that ask at once
+PROCESSES = 64  # at most; there are as many as threads ask at once
 COMPILED_MB = 640  # of address space that the compiler's libraries take, beside what reading takes
 MICROSECONDS_A_MINUTE = 60_000_000
 

@@ -98,9 +98,7 @@ class Worker:
         or Refused. Whatever `heard` raises ends the worker, too.
         """
         try:
-            if not self.ready:
-                self._receive(time.monotonic() + START_SECONDS, memoryview(bytearray()), None)
-                self.ready = True
+            self.wait()
             head = json.dumps(request | {"cpu_seconds": seconds}).encode()
             self._send(FRAME.pack(JSON, len(head)) + head + FRAME.pack(DATA, len(data)), data)
             place = memoryview(mmap.mmap(-1, max(most_bytes, 1)))  # memory is taken as it is filled
@@ -116,6 +114,12 @@ class Worker:
         if "refused" in answer:
             raise Refused(str(answer["refused"])[:2000])
         return answer, sent
+
+    def wait(self) -> None:
+        """Wait until it can be asked. Raises Fault where it never can."""
+        if not self.ready:
+            self._receive(time.monotonic() + START_SECONDS, memoryview(bytearray()), None)
+            self.ready = True
 
     def _send(self, *parts: bytes) -> None:
         try:
@@ -187,11 +191,17 @@ class Worker:
 
 
 class Pool:
-    """At most `size` workers of one kind, started when they are needed and kept warm; any thread may ask."""
+    """At most `size` workers of one kind, started when they are needed and kept warm; any thread may ask.
+
+    There are as many as threads have asked at once. Who finds them all at work has another started, and is served by
+    it or by one of the others, whichever is free first: a start takes longer than many an answer.
+    """
 
     def __init__(self, module: str, memory_mb: int, size: int) -> None:
         self.module, self.memory_mb = module, memory_mb
-        self.free = threading.BoundedSemaphore(size)
+        self.size, self.lock = size, threading.Lock()
+        self.free = threading.Semaphore(1)  # one more as each further worker is ready
+        self.waiting, self.starting, self.started = 0, 0, 1
         self.idle: list[Worker] = []
         self.peak_mb = 0.0  # the most any of them has taken
         atexit.register(self.close)
@@ -222,7 +232,7 @@ class Pool:
 
     @contextmanager
     def _lent(self, fresh: bool = False) -> Iterator[Worker]:
-        with self.free:
+        with self._turn():
             worker = None if fresh else self._idle_one()
             if worker is None:
                 worker = Worker(self.module, self.memory_mb)
@@ -234,6 +244,40 @@ class Pool:
                     self.idle.append(worker)
                 else:
                     worker.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self.free.acquire(blocking=False):
+            with self.lock:
+                self.waiting += 1
+                if starts := self.waiting > self.starting and self.started < self.size:
+                    self.starting, self.started = self.starting + 1, self.started + 1
+            try:
+                if starts:
+                    threading.Thread(target=self._start_another, daemon=True).start()
+                self.free.acquire()
+            finally:
+                with self.lock:
+                    self.waiting -= 1
+        try:
+            yield
+        finally:
+            self.free.release()
+
+    def _start_another(self) -> None:
+        worker = None
+        try:
+            worker = Worker(self.module, self.memory_mb)
+            worker.wait()
+            self.idle.append(worker)
+        except (Fault, OSError) as error:  # who asks next starts one in its place, and hears why it cannot be
+            log.info("another %s did not start (%s)", self.module, error)
+            if worker:
+                worker.close()
+        finally:
+            with self.lock:
+                self.starting -= 1
+            self.free.release()
 
     def _idle_one(self) -> Worker | None:
         while True:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,27 @@ def _runs(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def test_who_finds_all_at_work_is_served_by_another_and_there_are_no_more_than_allowed(pool):
+    pool.size = 2
+    with pool._lent():
+        assert is_well(pool)  # by a second one
+        with ThreadPoolExecutor(3) as threads:
+            assert all(threads.map(is_well, [pool] * 6))
+        with ThreadPoolExecutor(1) as threads:
+            with pool._lent():
+                third = threads.submit(is_well, pool)
+                with pytest.raises(TimeoutError):
+                    third.result(0.2)
+            assert third.result(20)
+        assert (pool.started, len(pool.idle)) == (2, 1)
+
+
+def test_where_no_other_can_be_started_one_hears_why(pool, monkeypatch):
+    pool.size = 2
+    assert is_well(pool)
+    with pool._lent():
+        monkeypatch.setattr(pool, "module", "no_such_module")
+        with ThreadPoolExecutor(1) as threads, pytest.raises(Fault, match="no_such_module"):
+            threads.submit(is_well, pool).result(20)
