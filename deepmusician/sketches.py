@@ -148,6 +148,10 @@ def _pairs(
         hashes.append(some[mine])
         owners.append(np.repeat(pieces, np.diff(edges))[mine])
     hashed_, owner = np.concatenate(hashes), np.concatenate(owners)
+    order = np.argsort(hashed_)
+    again = hashed_[order][1:] == hashed_[order][:-1]
+    some = order[np.append(again, False) | np.append(False, again)] if len(order) else order  # most are one piece's
+    hashed_, owner = hashed_[some], owner[some]
     order = np.lexsort((owner, -grams[owner], hashed_))  # of each n-gram's owners the largest piece comes first
     hashed_, owner = hashed_[order], owner[order]
     if not len(owner):
