@@ -1,7 +1,7 @@
 """The router: page configuration, the door, and navigation; what composing needs is loaded after the first page."""
 
 from ui import people, router
-from ui.page import sentences
+from ui.page import dress, sentences
 from ui.warm import warm_up
 
 router.configure()
@@ -11,4 +11,5 @@ if people.has_come_in():
         page.run()
     warm_up()
 else:
+    dress()
     people.door()

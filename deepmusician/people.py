@@ -63,7 +63,7 @@ def enter(name: str, word: str, code: str, code_of_class: str) -> Person:
     if not shown or len(shown) > 40 or not shown.isprintable():
         raise DoorError("a name must have 1 to 40 letters; type the one you want to be called by")
     if not SHORTEST_WORD <= len(word) <= LONGEST:
-        raise DoorError(f"your own word must have {SHORTEST_WORD} to {LONGEST} letters; think of one nobody guesses")
+        raise DoorError(f"your secret word must have {SHORTEST_WORD} to {LONGEST} letters; think of one nobody guesses")
     person = Person(_id("class", shown.casefold()), shown)
     _check_pause(person)
     if not hmac.compare_digest(code.strip().casefold().encode(), code_of_class.casefold().encode()):
@@ -81,7 +81,9 @@ def enter(name: str, word: str, code: str, code_of_class: str) -> Person:
             return person
     if not hmac.compare_digest(_hash(word, bytes.fromhex(about["salt"])), about["hash"]):
         _count_wrong(person)
-        raise DoorError(f"{shown} is taken, and opens with another word; type the one you chose, or take another name")
+        raise DoorError(
+            f"the name {shown} is taken, and opens with another word; type the one you chose, or take another name"
+        )
     with _guard:
         _wrong.pop(person.id, None)
     return Person(person.id, about["name"])

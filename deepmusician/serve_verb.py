@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import ipaddress
 import os
 import subprocess
@@ -53,7 +53,17 @@ def serve(args: argparse.Namespace) -> int:
         print(f"The code of the class: {environment[CODE_VARIABLE]}", file=sys.stderr)
     if not is_here(args.address):
         print("What is typed travels unencrypted unless a proxy adds TLS; SECURITY.md says how.", file=sys.stderr)
-    return subprocess.call(command, cwd=ROOT, env=environment)
+    return _become(command, environment)
+
+
+def _become(command: list[str], environment: dict[str, str]) -> int:
+    """Run the command in place of this process, so that whoever ends this one, as systemd does, ends the studio."""
+    if os.name == "nt":  # which has no such thing: Windows starts a second process and ends the first
+        return subprocess.call(command, cwd=ROOT, env=environment)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.chdir(ROOT)
+    os.execve(command[0], command, environment)
 
 
 def prepare(address: str, port: int, door: str | None, code: str | None = None) -> tuple[list[str], dict[str, str]]:
@@ -110,5 +120,7 @@ def check_oidc(places: list[Path]) -> None:
         raise DoorError(f"[auth] in {found} lacks {', '.join(missing)}; SECURITY.md shows what goes in")
     if len(str(auth["cookie_secret"])) < 32:
         raise DoorError(f"cookie_secret in {found} must have 32 random letters at least, or sign-ins can be forged")
-    if importlib.util.find_spec("authlib") is None:
-        raise DoorError("--oidc needs the package Authlib; install it: pip install 'Authlib>=1.3.2,<2'")
+    try:
+        importlib.import_module("authlib.integrations.starlette_client")
+    except ImportError as error:
+        raise DoorError(f"--oidc cannot sign anybody in ({error}); pip install 'Authlib>=1.3.2,<2' httpx") from None

@@ -5,7 +5,7 @@ import streamlit as st
 from ui import cached, keys, router
 from ui.models import Model, bundled_models, run_models
 from ui.next_step import way
-from ui.page import capital, opening
+from ui.page import opening, sentence
 from ui.player import play, player
 
 BARS = 16
@@ -60,7 +60,7 @@ if asked and asked[0] in models:
             str(model.path), model.version, {"seq_len": model.frames(BARS), "seed": seed, **model.composing}, None
         )
     for warning in piece.warnings:
-        st.warning(capital(warning), icon=":material/hearing:")
+        st.warning(sentence(warning), icon=":material/hearing:")
     if clicked:
         play(piece.song)
     player(piece.song, f"{model.id}-{seed}", "home")

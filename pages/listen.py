@@ -11,7 +11,7 @@ from ui import keys, router
 from ui.listen_form import database, how_it_was_made, make_test, show, tell_address
 from ui.listen_results import show_results
 from ui.listen_take import take
-from ui.page import capital, opening, plain
+from ui.page import opening, plain, sentence
 
 asked = st.query_params.get("test")
 LEAD = "Trust your ears." if asked else (
@@ -22,7 +22,7 @@ opening("Listen", LEAD)
 
 if asked:
     if problem := keys.VOTE_PROBLEM.take():
-        st.error(capital(problem), icon=":material/error:")
+        st.error(sentence(problem), icon=":material/error:")
     with visiting(asked):  # where it was made, by whomever
         take(database(), asked)
     st.stop()

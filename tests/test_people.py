@@ -394,6 +394,15 @@ def test_each_finds_their_own_on_the_pages_and_nobody_past_the_door(several, mon
         closed.switch_page("pages/train.py").run()
 
 
+def test_what_a_sentence_names_is_no_markup_however_it_is_put():
+    from ui.page import sentence
+
+    assert sentence("use `serve --class`, or [x](y)") == r"Use `serve --class`, or \[x\](y)."
+    assert sentence("<b>: a *b* :red[x]!") == r"\<b>: a \*b\* \:red\[x\]!"
+    for name in ("```![x](u)`", "`a``b`![x](u)`c`", r"\`![x](u)`"):  # would end or begin code in ways of their own
+        assert r"!\[x\](u)" in sentence(name)
+
+
 def test_the_studio_stays_closed_at_an_open_address(home, monkeypatch):
     from ui import people as door
 

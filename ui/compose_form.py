@@ -18,7 +18,7 @@ from ui.keyboard import keyboard
 from ui.library_form import KINDS, data_titles
 from ui.models import Model, all_models, current_id
 from ui.options_form import help_text, label, stops
-from ui.page import capital
+from ui.page import plain, sentence
 
 _MODEL = "compose.model"
 OWN, FILE, LIBRARY = "a held-out piece", "a file of mine", "a piece of the library"
@@ -40,7 +40,7 @@ def choose_model() -> Model | None:
     wanted = current_id(st.query_params.get("model") or keys.MODEL.get())
     if wanted and wanted not in models:
         st.warning(
-            f"There is no model called {wanted}; here are the ones there are.", icon=":material/search_off:"
+            f"There is no model called {plain(wanted)}; here are the ones there are.", icon=":material/search_off:"
         )
     _choose(wanted if wanted in models else next(iter(models)))
     st.selectbox(
@@ -211,7 +211,7 @@ def _from_file(place: str) -> Song | None:
     if place not in st.session_state:
         return None
     name, kept = st.session_state[place]
-    st.caption(capital(f"{name} is still here; choose another file to replace it."))
+    st.caption(sentence(f"{name} is still here; choose another file to replace it."))
     return kept_song(kept)
 
 

@@ -16,7 +16,7 @@ from ui import cached, keys
 from ui.humanise_form import humanised, offer_humanising
 from ui.look import show_looks
 from ui.models import Model
-from ui.page import capital
+from ui.page import capital, sentence
 from ui.player import player, players
 from ui.words import count
 
@@ -70,7 +70,7 @@ def show(request: Request, model: Model, bars: int) -> None:
     done = {REWRITTEN: "written anew"}.get(request.kind, "continued" if request.options.get("keep") else "")
     st.subheader(f"{model.title}, seed {request.seed}{', ' + done if done else ''}", anchor=False)
     for warning in dict.fromkeys(w for _, piece in pieces for w in piece.warnings):
-        st.warning(capital(warning), icon=":material/hearing:")
+        st.warning(sentence(warning), icon=":material/hearing:")
     if len(pieces) > 1:
         _choose_one(pieces)
     else:

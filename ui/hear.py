@@ -11,7 +11,7 @@ from deepmusician.errors import DeepMusicianError
 from deepmusician.milestones import Moment, choose_apart, let_validation_choose, timeline
 from deepmusician.notes import Song
 from deepmusician.runs import Run
-from ui.page import capital, sentences
+from ui.page import capital, sentence, sentences
 from ui.player import player, players
 
 _ASKED = "hear.asked"  # (run, epoch or None) to be made the run's model
@@ -120,7 +120,7 @@ def _do_asked(run: Run) -> None:
         else:
             _chosen(epoch)
     except DeepMusicianError as error:
-        st.error(capital(str(error)), icon=":material/error:")
+        st.error(sentence(str(error)), icon=":material/error:")
 
 
 @st.cache_resource
@@ -137,7 +137,7 @@ def _choice(run: Run) -> int | None:
     _choices().pop(str(run.path), None)
     if process.returncode:
         said = process.stderr.read().strip().splitlines() or [f"choosing epoch {epoch} did not work"]
-        st.error(capital(said[-1]), icon=":material/error:")
+        st.error(sentence(said[-1]), icon=":material/error:")
     else:
         _chosen(epoch)
     return None

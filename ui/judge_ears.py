@@ -10,7 +10,7 @@ from deepmusician.errors import ListeningError
 from ui import router
 from ui.listen_form import database
 from ui.models import Model
-from ui.page import capital, plain
+from ui.page import plain, sentence
 
 
 def show(model: Model) -> None:
@@ -18,7 +18,7 @@ def show(model: Model) -> None:
     try:
         found = listening_results.of_model(database(), fingerprint(model.path))
     except ListeningError as error:
-        st.error(capital(str(error)), icon=":material/error:")
+        st.error(sentence(str(error)), icon=":material/error:")
         return
     for results in found:
         with st.container(border=True):

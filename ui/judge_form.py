@@ -10,7 +10,7 @@ import streamlit as st
 from deepmusician import verdicts
 from deepmusician.features import FEATURES
 from ui.models import Model
-from ui.page import capital
+from ui.page import sentence
 
 QUICK, FULL = "quick", "full"
 CHANGED = (
@@ -61,7 +61,7 @@ def judge_here(model: Model) -> None:
                 st.rerun()
     for size in (FULL, QUICK):
         if problem := verdicts.problem(model.path, size):
-            st.error(capital(problem), icon=":material/error:")
+            st.error(sentence(problem), icon=":material/error:")
     st.caption("It composes pieces and compares them, in a process of its own: half a minute, or some minutes.")
 
 
@@ -76,12 +76,12 @@ def show_report(report: dict[str, Any]) -> None:
     """Sentences, the ladder and the table of features."""
     judges = report["judges"]
     if "problem" in judges:
-        st.info(capital(judges["problem"]))
+        st.info(sentence(judges["problem"]))
         return
     if report.get("music_changed"):
         st.warning(CHANGED, icon=":material/sync_problem:")
-    for sentence in judges["words"]:
-        (st.warning if "by heart" in sentence else st.markdown)(sentence.replace("**", ""))
+    for words in judges["words"]:
+        (st.warning if "by heart" in words else st.markdown)(words.replace("**", ""))
     ladder = [(LADDER[k], v["nll"]) for k, v in report.get("baselines", {}).items() if k in LADDER and "nll" in v]
     if "nll" in report.get("model", {}):
         ladder.append((LADDER["model"], report["model"]["nll"]))

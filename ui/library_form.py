@@ -11,7 +11,7 @@ from deepmusician.formats import SUFFIXES
 from deepmusician.library import list_data_sets, read_uploads, save_data_set
 from deepmusician.parcels import import_data_set, parcel_name
 from ui import cached, describe, keys
-from ui.page import sentences
+from ui.page import sentence, sentences
 from ui.words import count
 
 KINDS = sorted({*SUFFIXES, ".zip"})
@@ -20,7 +20,7 @@ KINDS = sorted({*SUFFIXES, ".zip"})
 def add_music() -> None:
     """The uploader, files or a whole folder, and the name under which what was read is kept."""
     if note := keys.NOTE.take():
-        st.success(note, icon=":material/check:")
+        st.success(sentence(note), icon=":material/check:")
     with st.expander("Add your own music", expanded=not list_data_sets(), icon=":material/upload:"):
         folder = st.toggle("A whole folder", help="The browser then asks for a folder and takes all music below it.")
         with st.form("upload", border=False, clear_on_submit=False):
@@ -53,7 +53,7 @@ def _keep(uploaded: list, name: str) -> None:
         data = read_uploads(files, name, progress)
     if not data.songs:
         for entry in data.entries:
-            st.error(f"{entry.name} could not be read: {describe.remark(entry)}.", icon=":material/error:")
+            st.error(sentence(f"{entry.name} could not be read: {describe.remark(entry)}"), icon=":material/error:")
         return
     save_data_set(data, name)
     release(uploaded)

@@ -15,7 +15,7 @@ from deepmusician.runs import Run, Status, current_name, list_runs
 from ui import cached, figures, router
 from ui.hear import hear
 from ui.lab_view import listen, show_lab
-from ui.page import capital, sentences
+from ui.page import capital, sentence, sentences
 from ui.player import player
 from ui.time_form import how_it_kept
 from ui.words import count, duration
@@ -107,7 +107,7 @@ def _view(run: Run, was_doing: list[tuple[bool, bool, bool]]) -> None:
         _numbers(run, status)
         _advice(run)
         for warning in run.warnings():
-            st.warning(capital(warning), icon=":material/hearing:")
+            st.warning(sentence(warning), icon=":material/hearing:")
         _curves(run, status.live)
         _judged(run, status)
         show_lab(run)
@@ -116,7 +116,7 @@ def _view(run: Run, was_doing: list[tuple[bool, bool, bool]]) -> None:
 def _headline(run: Run, status: Status) -> None:
     st.markdown(f"#### {run.name}  :{COLOURS.get(status.state, 'blue')}-badge[{status.state}]")
     if status.message and status.state not in ("training", "queued"):  # said better below
-        (st.error if status.state == "failed" else st.markdown)(capital(status.message))
+        (st.error if status.state == "failed" else st.markdown)(sentence(status.message))
 
 
 def _progress(status: Status) -> None:

@@ -41,6 +41,7 @@ def opening(title: str, lead: str) -> None:
         router.configure()
         router.navigation()  # turns the older mechanism off
         st.rerun()
+    dress()
     if not people.has_come_in():
         people.door()
         st.stop()
@@ -48,9 +49,13 @@ def opening(title: str, lead: str) -> None:
     if keys.PAGE.get() != title:
         keys.PAGE.set(title)
         keys.LISTENING.set(None)  # coming back starts no music
-    st.html(_STYLE + (_DARK_STYLE if figures.dark() else ""))
     st.title(title, anchor=False)
     st.markdown(lead)
+
+
+def dress() -> None:
+    """What all pages and the door look like."""
+    st.html(_STYLE + (_DARK_STYLE if figures.dark() else ""))
 
 
 @contextmanager
@@ -63,12 +68,22 @@ def sentences() -> Iterator[None]:
         told = error if isinstance(error, DeepMusicianError) else no_room(error)
         if told is None:
             raise
-        st.error(capital(str(told)), icon=":material/error:")
+        st.error(sentence(str(told)), icon=":material/error:")
 
 
 def capital(text: str) -> str:
     """The sentence with a capital letter and a full stop."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def sentence(text: str) -> str:
+    """A sentence that holds names of files or of what is in them: `code` stays code, and nothing else becomes a
+    picture, a formula, a colour or HTML (a whole address is made a link by the browser's side, and leads where it
+    says). Where a name has signs by which it could end the code that it stands in, nothing is taken for code."""
+    parts = [text] if "``" in text or "\\" in text else re.split("(`[^`]+`)", text)
+    return capital(
+        "".join(part if i % 2 else re.sub(r"([\\`\[\]<*~$]|:(?=[\w/]))", r"\\\1", part) for i, part in enumerate(parts))
+    )
 
 
 def plain(text: str) -> str:

@@ -98,21 +98,21 @@ def _address() -> str | None:
 
 def _form() -> None:
     st.markdown(
-        "Come in with the code of your class, a name, and a word of your own. The first time, you choose name and "
-        "word; later the same two bring you back to your music. Nobody else sees it."
+        "Come in with the code of your class, your name, and a secret word. The first time, you make the word up; "
+        "later the same name and word bring you back to your music. Nobody else in the class sees it."
     )
     with st.form("door", width=420):
         code = st.text_input("Code of the class", key="door.code", autocomplete="off")
         name = st.text_input("Your name", key="door.name", max_chars=40, autocomplete="username")
         word = st.text_input(
-            f"Your own word, {SHORTEST_WORD} letters or more", key="door.word", type="password",
+            f"Your secret word, {SHORTEST_WORD} letters or more", key="door.word", type="password",
             autocomplete="current-password",
         )  # fmt: skip
         if st.form_submit_button("Come in", type="primary", icon=":material/login:"):
             try:
                 keys.PERSON.set(enter(name, word, code, os.environ[workspace.CODE_VARIABLE]))
             except DoorError as error:
-                st.error(_capital(str(error)), icon=":material/lock:")
+                st.error(_plain(_capital(str(error))), icon=":material/lock:")
             else:
                 st.rerun()
 

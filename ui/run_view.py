@@ -20,7 +20,7 @@ from ui import cached, figures, keys, router
 from ui.hear import hear, song_of
 from ui.live import COLOURS
 from ui.options_form import control, group, label, said
-from ui.page import capital
+from ui.page import sentence
 from ui.player import players
 from ui.runs_table import show
 
@@ -42,7 +42,7 @@ def do(action: Callable[[], Any]) -> Callable[[], None]:
 def say_what_happened() -> None:
     """What the last click could not do, and the way back from a deletion."""
     if problem := PROBLEM.take():
-        st.error(capital(problem), icon=":material/error:")
+        st.error(sentence(problem), icon=":material/error:")
     if name := UNDO.get():
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"{name} lies in the bin.")
@@ -67,7 +67,7 @@ def one(run: Run) -> None:
     status, about, options = run.status(), run.about(), run.options()
     st.markdown(f"#### {run.name}  :{COLOURS.get(status.state, 'blue')}-badge[{status.state}]")
     if status.message:
-        (st.error if status.state == "failed" else st.markdown)(capital(status.message))
+        (st.error if status.state == "failed" else st.markdown)(sentence(status.message))
     _facts(run, options)
     _actions(run, status.live, about.starred)
     note = st.text_area(
