@@ -26,22 +26,24 @@ ARGS = [
 PROBES = ("/_stcore/health", "/_stcore/host-config")
 
 
-@contextmanager
-def studio(home, script="app.py"):
-    """A server of its own on a free port; gives its address. `script` is what it runs instead of the studio."""
+def free_port():
+    """A port that nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        str(script),
-        f"--server.port={port}",
-        "--server.headless=true",
-    ]
+        return free.getsockname()[1]
+
+
+@contextmanager
+def studio(home, script="app.py", serve=(), port=None, **environment):
+    """A server of its own; gives its address. `script` is what it runs instead of the studio; with `serve`, flags of
+    `deepmusician serve`, that verb opens it."""
+    port = port or free_port()
+    if serve:
+        command = [sys.executable, "-m", "deepmusician", "serve", f"--port={port}", *serve]
+    else:
+        command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "DEEPMUSICIAN_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    env |= {"STREAMLIT_SERVER_HEADLESS": "true"} | environment
     with (home.parent / "server.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
     try:
