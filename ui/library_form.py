@@ -11,7 +11,7 @@ from deepmusician.formats import SUFFIXES
 from deepmusician.library import list_data_sets, read_uploads, save_data_set
 from deepmusician.parcels import import_data_set, parcel_name
 from ui import cached, describe, keys
-from ui.page import sentence, sentences
+from ui.page import sentence, sentences, tame
 from ui.words import count
 
 KINDS = sorted({*SUFFIXES, ".zip"})
@@ -53,7 +53,7 @@ def _keep(uploaded: list, name: str) -> None:
         data = read_uploads(files, name, progress)
     if not data.songs:
         for entry in data.entries:
-            st.error(sentence(f"{entry.name} could not be read: {describe.remark(entry)}"), icon=":material/error:")
+            st.error(tame(f"{entry.name} could not be read: {describe.remark(entry)}."), icon=":material/error:")
         return
     save_data_set(data, name)
     release(uploaded)

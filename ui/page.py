@@ -77,12 +77,17 @@ def capital(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A sentence that holds names of files or of what is in them: `code` stays code, and nothing else becomes a
+    """The sentence, capital letter and full stop, with nothing in its names that Markdown would take for markup."""
+    return capital(tame(text))
+
+
+def tame(text: str) -> str:
+    """Words that hold names of files or of what is in them: `code` stays code, and nothing else becomes a
     picture, a formula, a colour or HTML (a whole address is made a link by the browser's side, and leads where it
     says). Where a name has signs by which it could end the code that it stands in, nothing is taken for code."""
     parts = [text] if "``" in text or "\\" in text else re.split("(`[^`]+`)", text)
-    return capital(
-        "".join(part if i % 2 else re.sub(r"([\\`\[\]<*~$]|:(?=[\w/]))", r"\\\1", part) for i, part in enumerate(parts))
+    return "".join(
+        part if i % 2 else re.sub(r"([\\`\[\]<*~$]|:(?=[\w/]))", r"\\\1", part) for i, part in enumerate(parts)
     )
 
 
