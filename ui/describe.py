@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepmusician.instruments import program_name
 from deepmusician.plots import pitch_name
+from ui.page import plain
 from ui.words import count
 
 if TYPE_CHECKING:
@@ -61,11 +62,6 @@ def track_line(track: TrackReport) -> str:
     colour = {"kept": "green", "repaired": "orange", "left out": "red"}[track.verdict]
     verdict = f":{colour}[{track.verdict}{': ' + track.reason if track.reason else ''}]"
     return f"**{name}** · {instrument} · {about} · {verdict}"
-
-
-def plain(text: str) -> str:
-    """Text with nothing in it that Markdown would take for a sign."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|~$:<>" else c for c in text if c.isprintable())
 
 
 def pitch_range(low: int | None, high: int | None) -> str:

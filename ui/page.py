@@ -93,4 +93,5 @@ def tame(text: str) -> str:
 
 def plain(text: str) -> str:
     """Text that people wrote, so that Markdown takes no sign of it for markup, a link or a picture."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$^=&\"])", r"\\\1", " ".join(text.split()))
+    words = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$^=&\"])", r"\\\1", words)

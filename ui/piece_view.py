@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ui import describe, examined, figures
-from ui.page import capital
+from ui.page import capital, plain
 from ui.player import player
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def show_piece(seen: Examined, name: str) -> None:
     """The whole panel of one file."""
     report = seen.reports[seen.of(name)]
     colour = {"kept": "green", "repaired": "orange", "left out": "red"}[report.verdict]
-    st.subheader(describe.plain(report.name), anchor=False)
-    reason = describe.plain(capital(report.reason)) if report.reason else ""
+    st.subheader(plain(report.name), anchor=False)
+    reason = plain(capital(report.reason)) if report.reason else ""
     st.markdown(f":{colour}[**{capital(report.verdict)}**] {reason}")
     if report.read.song is None:
         st.info("Mend the file or choose another, then add it again above.", icon=":material/build:")
