@@ -9,9 +9,16 @@ from ui import warm
 
 
 def test_loading_brings_what_composing_imports():
-    said = "import sys; from ui import warm; warm.load(0); print('torch' in sys.modules, *warm.NEEDED)"
+    said = """
+import gc, sys
+from ui import warm
+warm.load(0)
+print(all(name in sys.modules for name in ("torch", *warm.NEEDED)), gc.get_freeze_count(), len(gc.get_objects()))
+"""
     done = subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["True", *warm.NEEDED], done.stderr
+    loaded, kept, searched = done.stdout.split()
+    assert loaded == "True", done.stderr
+    assert int(kept) > 100 * int(searched)  # the search for garbage after each page leaves out what was loaded
 
 
 def test_nothing_is_loaded_where_no_server_runs(monkeypatch):

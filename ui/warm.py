@@ -1,7 +1,13 @@
-"""What the first composed piece would wait for, torch above all, loaded beside the pages once one has been served."""
+"""What the first composed piece would wait for, torch above all, loaded beside the pages once one has been served.
+
+Streamlit looks through all objects of the process for garbage after every run of a page (`runner.postScriptGC`). With
+torch and its like loaded that is a tenth of a second and more in which no other session is served, and most of what a
+page costs. What is loaded stays until the server ends, so it is taken out of that search once.
+"""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import threading
 import time
@@ -10,7 +16,10 @@ import streamlit as st
 from streamlit import runtime
 
 AFTER_SECONDS = 2.0  # by then the first page and what it asks for are there; imports would only hold them up
-NEEDED = ("deepmusician.generation", "deepmusician.checkpoint", "deepmusician.render", "deepmusician.rewrite")
+NEEDED = (
+    "deepmusician.generation", "deepmusician.checkpoint", "deepmusician.render", "deepmusician.rewrite",
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "altair", "deepmusician.listening_store",
+)  # fmt: skip
 
 
 def warm_up() -> None:
@@ -27,7 +36,9 @@ def _begin() -> threading.Thread:
 
 
 def load(after: float = AFTER_SECONDS) -> None:
-    """Load what is needed, one after the other."""
+    """Load what is needed, one after the other; no later search for garbage looks through it."""
     time.sleep(after)
     for name in NEEDED:
         importlib.import_module(name)
+    gc.collect()  # what is garbage now would be kept
+    gc.freeze()
