@@ -21,7 +21,7 @@ app: setup
 	$(BIN)/streamlit run app.py
 
 test: setup $(VENV)/.test-ready
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 setup: $(VENV)/.ready
 

@@ -23,7 +23,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run at once; smal
 settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
 settings.load_profile("any machine")
 
+# the files that take longest, in the order in which they begin, so that the workers end together
+FIRST = (
+    "test_runs", "test_walk", "test_readme", "test_browser_doors", "test_app", "test_browser", "test_browser_learn",
+    "test_library_browser", "test_browser_player", "test_recipes_train", "test_lab", "test_listening_browser",
+    "test_browser_judge", "test_browser_compose", "test_processes",
+)  # fmt: skip
 TINY = {"hidden_size": 24, "classifier_size": 24, "num_layers": 1, "decoder_n_layers": 1, "seq_len": 8, "batch_size": 8}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files of FIRST begin; all else stays in its order."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
 
 
 @pytest.fixture

@@ -53,9 +53,7 @@ WRITES = ("fsync", "replace", "rename", "symlink", "link", "unlink", "rmdir")
 def left(run: Run) -> dict[str, str]:
     """All that a training leaves but times, each under its name: every epoch's figures, every file of models, samples
     and baselines, and which epoch is last and which is best."""
-    found = {
-        f"epoch {r['epoch']}": json.dumps({k: v for k, v in r.items() if k not in TIMES}) for r in run.metrics()
-    }
+    found = {f"epoch {r['epoch']}": json.dumps({k: v for k, v in r.items() if k not in TIMES}) for r in run.metrics()}
     for folder in ("checkpoints", "milestones", "samples", "baselines"):
         for file in sorted((run.path / folder).rglob("*")):
             name = str(file.relative_to(run.path))

@@ -109,7 +109,10 @@ def test_make_test_sets_up_and_runs_the_tests(tmp_path):
 def test_a_second_call_sets_nothing_up(tmp_path):
     for stamp in (".ready", ".test-ready"):
         (tmp_path / stamp).touch()
-    for target, last in (("app", "streamlit run app.py"), ("test", "-m pytest -n auto --dist loadfile")):
+    for target, last in (
+        ("app", "streamlit run app.py"),
+        ("test", "-m pytest -n auto --dist loadfile --no-loadscope-reorder"),
+    ):
         code, said = make("-n", target, f"VENV={tmp_path}")
         assert code == 0
         commands = [line for line in said.splitlines() if not line.startswith("echo ")]
