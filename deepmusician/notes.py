@@ -141,7 +141,8 @@ class Song:
 
     def bar_starts(self) -> np.ndarray:
         """Beat at which each bar begins, up to the song's end; a new meter begins a new bar."""
-        ends = np.append(self.meters["beat"][1:], max(self.beats, self.meters["beat"][-1] + 1e-9))
+        end = self.beats  # a meter may lie a hundred million beats beyond the last note
+        ends = np.minimum(np.append(self.meters["beat"][1:], end), end)
         lengths = self.meters["numerator"] * 4.0 / self.meters["denominator"]
         spans = zip(self.meters["beat"], ends, lengths, strict=True)
         return np.concatenate([np.arange(start, end - 1e-9, length) for start, end, length in spans])
@@ -181,6 +182,19 @@ class Song:
     def with_tempo(self, bpm: float) -> Song:
         """Replace the tempo map by one tempo, in quarter notes a minute."""
         return replace(self, tempos=_events([(0, bpm)], TEMPO))
+
+
+def check_numbers(song: Song) -> None:
+    """Raise MidiError for numbers that no reader gives: in a song that another program has written down."""
+    notes, meters, keys = song.notes, song.meters, song.keys
+    if any((notes[part] > 127).any() for part in ("pitch", "velocity", "program")) or (notes["onset"] < 0).any():
+        raise MidiError("a note is out of range")
+    times = (notes["duration"], song.tempos["bpm"], *(part["beat"] for part in (song.tempos, meters, keys)))
+    if not all(np.isfinite(part).all() and (part >= 0).all() for part in times):
+        raise MidiError("a time is no number")
+    whole = meters["numerator"].all() and meters["denominator"].all()
+    if not whole or (np.abs(keys["fifths"].astype(int)) > 7).any():
+        raise MidiError("a meter or key is impossible")
 
 
 def fingerprint(song: Song) -> str:

@@ -70,8 +70,8 @@ def span_of_bars(song: Song, first: int, last: int) -> tuple[float, float]:
         raise OptionError(f"bars must lie between 1 and {len(starts)}, got {first} to {last}; the song has no others")
     if last < len(starts):
         return float(starts[first - 1]), float(starts[last])
-    numerator, denominator = song.meters["numerator"][-1], song.meters["denominator"][-1]
-    return float(starts[first - 1]), float(starts[-1] + 4 * numerator / denominator)
+    meter = song.meters[np.searchsorted(song.meters["beat"], starts[-1] + 1e-9, side="right") - 1]
+    return float(starts[first - 1]), float(starts[-1] + 4 * meter["numerator"] / meter["denominator"])
 
 
 def _voiced(notes: np.ndarray, song: Song, start: float, end: float, loud: bool) -> np.ndarray:
