@@ -27,7 +27,8 @@ from deepmusician import training
 from deepmusician.evaluation import evaluate_rolls
 from deepmusician.options import TrainOptions
 from deepmusician.recipes import recipe_options
-from deepmusician.rolls import Rolls, read_npz
+from deepmusician.roll_files import read_npz
+from deepmusician.rolls import Rolls
 from deepmusician.scoring import score
 from deepmusician.training import Trainer, set_threads
 from deepmusician.workspace import workspace

@@ -13,6 +13,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +22,7 @@ from deepmusician.limits import Limits
 
 _CHUNK = 1 << 16
 _ENTRY = b"PK\x01\x02"  # begins each entry of an archive's table
-_SPARE = 20  # times as many entries as files are looked at: folders, what systems leave about, chance in packed data
+_SPARE = 20_000  # entries beyond twice as many as files are looked at: folders, what systems leave about, chance
 # what zipfile raises over damaged bytes
 ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the kinds that zipfile inflates no further than asked
@@ -46,25 +47,33 @@ class Archive:
                 f"the archive holds {len(self.members):,} files, at most {limits.zip_files:,} are read; unpack it"
             )
 
-    def read(self, info: zipfile.ZipInfo) -> bytes:
-        """The content of one member. Raises LibraryError with the reason it is refused for."""
-        _check_member(info)
+    def read(self, info: zipfile.ZipInfo, most: int | None = None) -> bytes:
+        """The content of one member of at most `most` bytes. Raises LibraryError with the reason it is refused for."""
         content = BytesIO()
+        for chunk in self.chunks(info, most):
+            content.write(chunk)
+        return content.getvalue()
+
+    def chunks(self, info: zipfile.ZipInfo, most: int | None = None) -> Iterator[bytes]:
+        """As `read`, piece by piece as it inflates."""
+        _check_member(info)
+        most = self.limits.file_bytes if most is None else min(most, self.limits.file_bytes)
+        size = 0
         try:
             with self.zip.open(info) as stream:
                 while chunk := stream.read(_CHUNK):
-                    self._count(len(chunk), content.tell() + len(chunk))
-                    content.write(chunk)
+                    size += len(chunk)
+                    self._count(len(chunk), size, most)
+                    yield chunk
         except ERRORS as error:
             raise LibraryError(f"it is damaged within the archive ({error})") from error
-        return content.getvalue()
 
-    def _count(self, size: int, of_file: int) -> None:
+    def _count(self, size: int, of_file: int, most: int) -> None:
         self.left -= size
         if self.left < 0:
             raise LibraryError(f"its archive inflates to more than {self.limits.zip_mb:g} MB; give a smaller one")
-        if of_file > self.limits.file_bytes:
-            raise LibraryError(f"it inflates to more than {self.limits.file_bytes:,} bytes; split it into pieces")
+        if of_file > most:
+            raise LibraryError(f"it inflates to more than {most:,} bytes; split it into pieces")
 
 
 def is_zip(label: str) -> bool:
@@ -84,7 +93,7 @@ def _check_table(source: Path | BytesIO, limits: Limits) -> None:
     if size > limits.zip_bytes:
         raise LibraryError(f"an archive may have at most {limits.zip_mb:g} MB, got {size / 1e6:,.0f}; split it")
     found = (source.read_bytes() if isinstance(source, Path) else source.getvalue()).count(_ENTRY)
-    if found > _SPARE * limits.zip_files:
+    if found > _SPARE + 2 * limits.zip_files:
         raise LibraryError(f"the archive holds {found:,} entries, at most {limits.zip_files:,} are read; unpack it")
 
 

@@ -98,7 +98,7 @@ class Decisions:
             table = json.loads(text)
             if table["form"] != _FORM:
                 raise ValueError(f"form {table['form']}, not {_FORM}")
-            steps = tuple(Step(step["what"], _choices(step["before"])) for step in table["steps"])
+            steps = tuple(Step(str(step["what"]), _choices(step["before"])) for step in table["steps"])
             return cls(_choices(table["choices"]), steps)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"its decisions cannot be read ({error}); delete decisions.json to begin anew"

@@ -18,7 +18,8 @@ from deepmusician.judging import Progress, judge, silent
 from deepmusician.library import read_sources
 from deepmusician.music_card import fingerprint
 from deepmusician.options import TrainOptions, from_dict
-from deepmusician.rolls import Rolls, read_npz, read_rolls
+from deepmusician.roll_files import read_npz
+from deepmusician.rolls import Rolls, read_rolls
 from deepmusician.scoring import references, score
 
 CHANGED = "The music has changed since this model learnt it: what it is judged by may not be what was held out then."

@@ -22,7 +22,7 @@ import numpy as np
 from deepmusician import formats, limits, sandbox
 from deepmusician.errors import BrokenOffError, LibraryError, MidiError
 from deepmusician.limits import Limits
-from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track
+from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track, check_numbers
 
 MODULE = "deepmusician.reading"  # not __name__, which is __main__ in the worker
 WORKERS = min(2, os.cpu_count() or 1)
@@ -153,20 +153,10 @@ def _unpack(about: dict, sent: memoryview | bytearray) -> Song:
             touched=Touched(*map(int, about["touched"])),
             **arrays,
         )
-        _check(song)
+        check_numbers(song)
         return song
-    except (KeyError, TypeError, ValueError, MidiError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, MidiError) as error:
         raise sandbox.Fault("crash", f"its answer is no song: {error}") from error
-
-
-def _check(song: Song) -> None:
-    """Raise ValueError for numbers that no reader gives."""
-    notes = song.notes
-    numbers = [notes[part] for part in ("pitch", "velocity", "program")]
-    if any((number > 127).any() for number in numbers) or (notes["onset"] < 0).any():
-        raise ValueError("a note is out of range")
-    if not all(np.isfinite(times).all() for times in (notes["duration"], song.tempos["bpm"], song.tempos["beat"])):
-        raise ValueError("a time is no number")
 
 
 def _answer(request: dict, data: bytes, send: Callable[[Any], None]) -> dict:

@@ -1,17 +1,14 @@
-"""Many songs on one grid, end to end and packed: what windows are cut from, made of data sets or of roll files.
+"""Many songs on one grid, end to end and packed: what windows are cut from, made of data sets.
 
-Knows nothing of windows or models.
+Knows nothing of windows or models, nor of roll files (see roll_files).
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -38,8 +35,6 @@ from deepmusician.roll import (
 PART = 1_000_000  # frames that are looked at together
 COUNTED = 4_000_000  # frames of which it is counted how often keys sound, at least
 Sources = list[tuple[str, DataSet]]  # data sets by the style each stands for
-# what zipfile and NumPy raise over damaged bytes
-_NPZ_ERRORS = (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -249,40 +244,3 @@ def _of_source(
         by_song if options.voices == "melody" else None, about, progress,
     )  # fmt: skip
     return planes, lengths, part.kin
-
-
-def read_npz(path: str | Path, split: str) -> Rolls:
-    """One split of a file of polyphonic rolls: `SPLIT` uint8 [frames, 11] packed, `SPLIT_lengths` int [sequences].
-
-    Raises LibraryError saying what is wrong with the file. Source: Boulanger-Lewandowski et al., ICML 2012 (the sets).
-    """
-    packed, lengths = _read_arrays(path, split)
-    width = pack(np.zeros((0, KEYS))).shape[1]
-    if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != width:
-        raise LibraryError(
-            f"{split} in {path} must be uint8 [frames, {width}], 88 keys packed, "
-            f"got {packed.dtype} {list(packed.shape)}"
-        )
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths):
-        raise LibraryError(
-            f"{split}_lengths in {path} must be whole numbers, one a sequence, "
-            f"got {lengths.dtype} {list(lengths.shape)}"
-        )
-    if lengths.min() < 1 or lengths.sum() != len(packed):
-        raise LibraryError(
-            f"{split}_lengths in {path} must be above 0 and sum to its {len(packed)} frames, "
-            f"got {lengths.min()} at least and a sum of {lengths.sum()}"
-        )
-    return Rolls(packed, lengths.astype(np.int64))
-
-
-def _read_arrays(path: str | Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The two arrays of a split as they stand in the file, whatever they are."""
-    try:
-        with Path(path).open("rb") as source, np.lib.npyio.NpzFile(source, allow_pickle=False) as file:
-            splits = [name for name in file.files if f"{name}_lengths" in file.files]
-            if split in splits:
-                return np.asarray(file[split]), np.asarray(file[f"{split}_lengths"])
-    except _NPZ_ERRORS as error:
-        raise LibraryError(f"{path} cannot be read as an .npz file of rolls ({error}); give another") from None
-    raise LibraryError(f"{path} has no split called {split}; it has {', '.join(splits) or 'none'}")

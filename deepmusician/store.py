@@ -94,7 +94,7 @@ def read_entries(folder: Path) -> tuple[Entry, ...]:
             raise LibraryError(f"data set {folder.name} has form {catalogue['form']}, not {_FORM}; import it again")
         notes = _load_notes(folder / NOTES_FILE)
         return tuple(_entry(record, notes) for record in catalogue["entries"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, MidiError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError, MidiError) as error:
         raise LibraryError(f"data set {folder.name} is damaged ({error}); delete it and import it again") from error
 
 
@@ -106,13 +106,18 @@ def _save_notes(path: Path, notes: np.ndarray) -> None:
 
 
 def _load_notes(path: Path) -> np.ndarray:
-    try:
-        notes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:  # numpy cannot map an empty file
-        notes = np.load(path, allow_pickle=False)
-    if notes.dtype != NOTE or notes.ndim != 1:
-        raise ValueError(f"{path.name} holds {notes.dtype}")
-    return notes
+    """The notes of a file, mapped; it is no larger and no smaller than its header says."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        begin = file.tell()
+    if dtype != NOTE or len(shape) != 1:
+        raise ValueError(f"{path.name} holds {dtype}")
+    if begin + shape[0] * NOTE.itemsize != path.stat().st_size:
+        raise ValueError(f"{path.name} is not of the length of {shape[0]:,} notes")
+    if not shape[0]:  # numpy cannot map an empty file
+        return np.zeros(0, NOTE)
+    return np.memmap(path, NOTE, "r", begin, shape)
 
 
 def _record(entry: Entry, offset: int) -> dict:

@@ -13,7 +13,8 @@ from deepmusician.evaluation import as_trained, evaluate_rolls
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.registry import make
 from deepmusician.options import TrainOptions, to_dict
-from deepmusician.rolls import Rolls, read_npz
+from deepmusician.roll_files import read_npz
+from deepmusician.rolls import Rolls
 
 LENGTHS = np.array([5, 23, 9])
 

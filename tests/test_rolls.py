@@ -1,4 +1,4 @@
-"""Rolls: songs end to end with their planes and styles, from data sets and from roll files."""
+"""Rolls: songs end to end with their planes and styles, from data sets."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 from deepmusician.errors import LibraryError
 from deepmusician.notes import NOTE, Song
 from deepmusician.options import TrainOptions
-from deepmusician.roll import KEYS, PLANES, frames_of, pack, parse_division, to_roll
-from deepmusician.rolls import Rolls, make_rolls, read_npz, read_rolls, song_frames
+from deepmusician.roll import KEYS, PLANES, frames_of, parse_division, to_roll
+from deepmusician.rolls import make_rolls, read_rolls, song_frames
 from deepmusician.store import DataSet, Entry
 
 LOUD = np.array([(0, 0.5, 60, 30, 0, 0, 0), (0.5, 0.5, 60, 120, 0, 0, 0), (0, 1, 67, 64, 0, 0, 0)], NOTE)
@@ -108,74 +108,3 @@ def test_sources_named_in_the_options_are_read(midi_folder, tmp_path):
     names, rolls = read_rolls(TrainOptions(path=f"{midi_folder}|{other}"))
     assert rolls.style_names == ("my-midi", "other")
     assert names[-1] == "other/tune-0.mid" and rolls.styles.tolist() == [0, 0, 0, 0, 0, 1]
-
-
-# ---- roll files
-
-
-@pytest.fixture
-def file(tmp_path):
-    frames = np.random.default_rng(0).random((12, KEYS)) < 0.1
-    path = tmp_path / "set.npz"
-    np.savez(path, train=pack(frames), train_lengths=[5, 7], valid=pack(frames[:3]), valid_lengths=[3])
-    return path
-
-
-def test_a_roll_file_holds_its_splits(file):
-    train, valid = read_npz(file, "train"), read_npz(str(file), "valid")
-    assert train.lengths.tolist() == [5, 7] and valid.lengths.tolist() == [3]
-    assert isinstance(train, Rolls) and train.planes == "sounding"
-    np.testing.assert_array_equal(train.sounding(0)[:3], valid.sounding(0))
-
-
-def test_a_split_that_is_not_there_is_refused_with_those_there_are(file):
-    with pytest.raises(LibraryError, match=r"set\.npz has no split called test; it has train, valid"):
-        read_npz(file, "test")
-
-
-@pytest.mark.parametrize(
-    ("packed", "lengths", "reason"),
-    [
-        (np.zeros((4, 11), bool), [4], r"must be uint8 \[frames, 11\], 88 keys packed, got bool \[4, 11\]"),
-        (np.zeros((4, 88), np.uint8), [4], r"got uint8 \[4, 88\]"),
-        (np.zeros(4, np.uint8), [4], r"got uint8 \[4\]"),
-        (np.zeros((4, 11), np.uint8), [4.0], "must be whole numbers, one a sequence, got float64"),
-        (np.zeros((4, 11), np.uint8), [[4]], r"one a sequence, got int64 \[1, 1\]"),
-        (np.zeros((0, 11), np.uint8), np.zeros(0, int), r"one a sequence, got int64 \[0\]"),
-        (np.zeros((4, 11), np.uint8), [2, 3], "sum to its 4 frames, got 2 at least and a sum of 5"),
-        (np.zeros((4, 11), np.uint8), [5, -1], "must be above 0 .* got -1 at least"),
-    ],
-)
-def test_arrays_of_another_form_are_refused(tmp_path, packed, lengths, reason):
-    np.savez(tmp_path / "odd.npz", valid=packed, valid_lengths=lengths)
-    with pytest.raises(LibraryError, match=reason):
-        read_npz(tmp_path / "odd.npz", "valid")
-
-
-def test_pickled_arrays_are_never_loaded(tmp_path):
-    np.savez(tmp_path / "odd.npz", valid=np.array([{"a": 1}], object), valid_lengths=[1])
-    with pytest.raises(LibraryError, match=r"cannot be read as an \.npz file of rolls"):
-        read_npz(tmp_path / "odd.npz", "valid")
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x80\x04N."])
-def test_what_is_no_roll_file_is_refused_in_one_line(tmp_path, content):
-    (tmp_path / "odd.npz").write_bytes(content)
-    with pytest.raises(LibraryError, match=r"odd\.npz cannot be read as an \.npz file of rolls .*; give another"):
-        read_npz(tmp_path / "odd.npz", "valid")
-
-
-def test_a_roll_file_with_any_byte_changed_is_read_or_refused(file):
-    whole = file.read_bytes()
-    rng = np.random.default_rng(1)
-    for place in rng.choice(len(whole), 300, replace=False):
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ int(rng.integers(1, 256))]) + whole[place + 1 :])
-        try:
-            assert len(read_npz(file, "train")) == 2
-        except LibraryError as error:
-            assert "set.npz" in str(error)
-
-
-def test_a_roll_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(LibraryError, match="No such file"):
-        read_npz(tmp_path / "none.npz", "valid")

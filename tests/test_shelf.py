@@ -184,14 +184,6 @@ def test_a_damaged_parcel_is_a_sentence_and_nothing_is_kept(changes):
     assert list_data_sets() == ["mine"]
 
 
-def test_a_parcel_that_inflates_without_end_is_refused(monkeypatch):
-    keep()
-    parcel = export_data_set("mine")
-    monkeypatch.setattr("deepmusician.parcels.MAX_BYTES", 100)
-    with pytest.raises(LibraryError, match="holds more than 100 bytes"):
-        import_data_set(parcel, "back")
-
-
 @pytest.mark.parametrize("content", [b"", b"PK", b"MThd"])
 def test_other_files_are_no_parcels(content):
     assert parcel_name(content) is None
