@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WEIGHTS, CARD = "model.safetensors", "card.json"
 PRIMES = "primes"  # uint8 [K, n, 11]: openings of held-out pieces, to guide composing with
 BUNDLED = Path(__file__).resolve().parent.parent / "checkpoints"
+LONGEST_CARD = 32_000_000  # bytes; it names every song that was held out
 LONGEST_HEADER = 4_000_000  # bytes; a model of ours needs a few thousand
 LARGEST_PRIMES = 2**24  # bytes
 MILESTONES = "milestones"  # of a run: the models of chosen epochs
@@ -91,8 +92,12 @@ def read_card(source: str | Path) -> dict[str, Any]:
     """What a checkpoint says of itself; needs no torch. Raises CheckpointError."""
     path = find(source) / CARD
     try:
-        card = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_CARD + 1)
+        if len(text) > LONGEST_CARD:
+            raise ValueError(f"it has more than {LONGEST_CARD:,} bytes")
+        card = json.loads(text.decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a readable card: {error}") from None
     if not isinstance(card, dict) or not isinstance(card.get("model"), dict):
         raise CheckpointError(f"{path} does not describe a model; it is not a Deep Musician checkpoint")
@@ -161,7 +166,14 @@ def digest(path: Path) -> str:
 
 def load_primes(source: str | Path) -> Tensor | None:
     """Openings of held-out pieces, uint8 [K, n, 11] packed frames, or None where the checkpoint has none."""
-    return read_tensors(find(source) / WEIGHTS).get(PRIMES)
+    from safetensors import SafetensorError, safe_open
+
+    path = find(source) / WEIGHTS
+    try:
+        with safe_open(path, "pt") as file:  # the weights stay on disk
+            return file.get_tensor(PRIMES) if PRIMES in file.keys() else None  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(str(path), error) from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

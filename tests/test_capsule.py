@@ -220,7 +220,7 @@ def test_a_header_that_lies_is_refused(good):
     [
         ("hidden_size", 10**9, "hidden_size must be 1..4096"),
         ("hidden_size", 4096, "should be"),  # under the cap, so compared: nothing of that size is ever made
-        ("num_layers", 65, "num_layers must be 1..64"),
+        ("num_layers", 65, "num_layers must be 1..8"),
         ("backbone", "os.system", "backbone must be one of"),
         ("dropout", "much", "dropout in the model's description must be like"),
         ("n_styles", True, "n_styles in the model's description"),

@@ -12,6 +12,8 @@ from deepmusician.errors import CheckpointError
 from deepmusician.generation import compose
 from deepmusician.metrics import scale_consistency
 from deepmusician.midi import read_midi
+from deepmusician.models import registry
+from deepmusician.models.backbones import BACKBONES
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.registry import make
 from deepmusician.options import GenerateOptions
@@ -176,3 +178,85 @@ def test_a_pickle_under_a_name_of_ours_runs_nothing(saved, tmp_path):
     assert not (tmp_path / "sprung").exists()
     pickle.loads(pickle.dumps(trap))  # it would have been sprung
     assert (tmp_path / "sprung").exists()
+
+
+# ---- cards that ask for more than there is
+
+
+def describe(folder, **values):
+    card = json.loads((folder / "card.json").read_text())
+    card["model"] |= values
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"hidden_size": 4097}, r"hidden_size must be 1\.\.4096"),
+        ({"classifier_size": 10**300}, r"classifier_size must be 1\.\.4096"),
+        ({"num_layers": 40, "backbone": "tcn"}, r"num_layers must be 1\.\.8"),  # it would keep 2^40 frames
+        ({"decoder_n_layers": 9}, r"decoder_n_layers must be 1\.\.8"),
+        ({"kernel_size": 16}, r"kernel_size must be 1\.\.15"),
+        ({"attention_heads": 17}, r"attention_heads must be 1\.\.16"),
+        ({"memory": 10**6}, r"memory must be 1\.\.2048"),
+        ({"seq_len": 10**9}, r"seq_len must be 1\.\.2048"),
+        ({"members": 9}, r"members must be 1\.\.8"),
+        ({"n_styles": 1025}, r"n_styles must be 1\.\.1024"),
+        ({"num_layers": 0}, r"num_layers must be 1\.\.8"),
+        ({"hidden_size": -5}, r"hidden_size must be 1\.\.4096"),
+        ({"gamma": 1e308}, r"gamma must be 0\.\.5"),
+        ({"dropout": 5.0}, r"dropout must be 0\.\.0\.9"),
+        ({"loss": "x" * 1000}, "loss must be one of .* got 'x{40}'"),
+        ({"planes": ["velocity"]}, "planes in the model's description must be like"),
+        ({"x" * 1000: 1}, "lacks or misspells 'x{40}';"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-".join(name[:20] for name in value),
+)  # fmt: skip
+def test_a_card_that_asks_for_more_than_a_training_can_is_refused(saved, values, match, monkeypatch):
+    monkeypatch.setattr(registry, "make", None)  # nothing is built
+    describe(saved[1], **values)
+    with pytest.raises(CheckpointError, match=match) as caught:
+        checkpoint.load(saved[1])
+    assert len(str(caught.value)) < 600
+
+
+def test_a_card_within_the_caps_is_compared_before_it_is_given_memory(saved, monkeypatch):
+    made, make = [], registry.make
+    monkeypatch.setattr(registry, "make", lambda config: made.append(make(config)) or made[-1])
+    most = {name: int(registry.HIGHEST[name]) for name in ("hidden_size", "num_layers", "classifier_size", "members")}
+    describe(saved[1], **most, backbone="transformer")
+    with pytest.raises(CheckpointError, match="the weights do not fit the card"):
+        checkpoint.load(saved[1])
+    assert made and all(tensor.is_meta for model in made for tensor in (*model.parameters(), *model.buffers()))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_what_a_backbone_keeps_in_mind_stays_small_where_its_weights_are(backbone):
+    """Beside a file of a few megabytes a card at its caps cannot have a state of gigabytes made."""
+    caps = {name: int(registry.HIGHEST[name]) for name in ("num_layers", "kernel_size", "memory", "seq_len")}
+    model = make(ModelConfig(arrangement="decoder", backbone=backbone, hidden_size=8, attention_heads=1, **caps))
+    _, state = model.start("random", generator=torch.Generator().manual_seed(0))
+    sizes = [t.numel() for t in torch.utils._pytree.tree_leaves(state) if isinstance(t, torch.Tensor)]
+    assert 4 * sum(sizes) < 20_000_000
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"model": ' + b"[" * 100_000, b"\xff", b"3", b'{"model": 3}'])
+def test_a_card_that_is_none_is_refused(saved, text):
+    (saved[1] / "card.json").write_bytes(text)
+    with pytest.raises(CheckpointError, match="card"):
+        checkpoint.read_card(saved[1])
+
+
+def test_a_card_without_end_is_not_read_to_its_end(saved, monkeypatch):
+    monkeypatch.setattr(checkpoint, "LONGEST_CARD", 1_000)
+    (saved[1] / "card.json").write_bytes(b" " * 2_000 + b"{}")
+    with pytest.raises(CheckpointError, match="more than 1,000 bytes"):
+        checkpoint.read_card(saved[1])
+
+
+def test_the_openings_alone_are_taken_into_memory_where_they_are_asked_for(saved, monkeypatch):
+    monkeypatch.setattr(checkpoint, "read_tensors", None)
+    assert checkpoint.load_primes(saved[1]).shape == (2, 6, 11)
+    (saved[1] / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
+        checkpoint.load_primes(saved[1])

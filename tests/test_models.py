@@ -304,9 +304,9 @@ def test_a_model_is_rebuilt_from_its_card(model):
     [
         ({"kind": "magic"}, "unknown model kind 'magic'"),
         ({"hidden_size": 10**9}, r"hidden_size must be 1\.\.4096, got 1000000000"),
-        ({"num_layers": 99}, r"num_layers must be 1\.\.64"),
+        ({"num_layers": 99}, r"num_layers must be 1\.\.8, got 99"),
         ({"hidden_size": "512"}, "hidden_size .* must be like 512"),
-        ({"dropout": float("nan")}, r"dropout must be 0\.\.10"),
+        ({"dropout": float("nan")}, r"dropout must be 0\.\.0\.9"),
         ({"surprise": 1}, "lacks or misspells 'surprise'"),
         ({"backbone": "hopfield"}, "backbone must be one of .*gru"),
         ({"attention": "dot", "arrangement": "decoder"}, "description is impossible"),

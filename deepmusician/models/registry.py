@@ -9,27 +9,30 @@ import dataclasses
 from typing import Any
 
 from deepmusician.errors import CheckpointError, OptionError
+from deepmusician.losses import KINDS as LOSSES
 from deepmusician.models.backbones import BACKBONES
 from deepmusician.models.base import Model
 from deepmusician.models.committee import Committee
-from deepmusician.models.config import ModelConfig
+from deepmusician.models.config import ATTENTION, ModelConfig
 from deepmusician.models.decoder import DecoderOnly
 from deepmusician.models.expression import Expression
 from deepmusician.models.heads import HEADS
 from deepmusician.models.seq2seq import EncoderDecoder
 from deepmusician.options import TrainOptions
+from deepmusician.roll import PLANES
 
 ARRANGEMENTS: dict[str, type[Model]] = {
     "encoder-decoder": EncoderDecoder,
     "decoder": DecoderOnly,
     "expression": Expression,
 }
-CHOICES = {"arrangement": ARRANGEMENTS, "backbone": BACKBONES, "head": HEADS}
-# a card may not ask for more
-LARGEST = {
-    "seq_len": 4096, "hidden_size": 4096, "classifier_size": 4096, "memory": 4096, "n_styles": 1024, "members": 8,
+CHOICES = {
+    "arrangement": ARRANGEMENTS, "backbone": BACKBONES, "head": HEADS, "attention": ATTENTION, "planes": PLANES,
+    "loss": LOSSES,
 }  # fmt: skip
-DEEPEST = 64
+MOST_STYLES = 1024
+# a card may ask for no more than a training can: a backbone's memory may grow as 2^num_layers, whatever its weights
+HIGHEST = {f.name: f.metadata["high"] for f in dataclasses.fields(TrainOptions)} | {"n_styles": MOST_STYLES}
 LATER = {"members": 1}  # what older cards do not name
 
 
@@ -81,16 +84,16 @@ def _check(values: dict[str, Any]) -> None:
     fields = {f.name: f for f in dataclasses.fields(ModelConfig)}
     if set(values) != set(fields):
         odd = sorted(set(values) ^ set(fields))[0]
-        raise CheckpointError(f"the model's description lacks or misspells {odd!r}; the card is damaged")
+        raise CheckpointError(f"the model's description lacks or misspells {odd[:40]!r}; the card is damaged")
     for name, value in values.items():
         default = fields[name].default
+        given = str(value)[:40] if isinstance(value, (str, int, float)) else type(value).__name__
         good = isinstance(value, (int, float)) if isinstance(default, float) else type(value) is type(default)
         if not good or isinstance(value, bool) != isinstance(default, bool):
-            raise CheckpointError(f"{name} in the model's description must be like {default!r}, got {value!r}")
-        if type(default) is int and not 1 <= value <= LARGEST.get(name, DEEPEST):
-            raise CheckpointError(f"{name} must be 1..{LARGEST.get(name, DEEPEST)}, got {value}; the card is damaged")
-        if isinstance(default, float) and not 0 <= value <= 10:
-            raise CheckpointError(f"{name} must be 0..10, got {value}; the card is damaged")
+            raise CheckpointError(f"{name} in the model's description must be like {default!r}, got {given!r}")
+        lowest = 1 if type(default) is int else 0
+        if type(default) in (int, float) and not lowest <= value <= HIGHEST[name]:
+            raise CheckpointError(f"{name} must be {lowest}..{HIGHEST[name]:g}, got {given}; the card is damaged")
         if name in CHOICES and value not in CHOICES[name]:
             known = ", ".join(CHOICES[name])
-            raise CheckpointError(f"{name} must be one of {known}, got {value!r}; the checkpoint is newer or damaged")
+            raise CheckpointError(f"{name} must be one of {known}, got {given!r}; the checkpoint is newer or damaged")
