@@ -28,15 +28,17 @@ LEAST_MB = 10  # to be freed, however little was to be written: something will f
 SETTLED = 10.0  # seconds after which a folder set aside is a dead process's: a living one takes milliseconds
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or as before. Raises DiskFullError."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+def replace_file(path: Path, content: str | bytes, like: Path | None = None) -> None:
+    """Write a file so that it is there whole or as before, with the permissions of `like`. Raises DiskFullError."""
+    data = _encoded(content)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with draft.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if like:
+            shutil.copymode(like, draft)
         os.replace(draft, path)
     except BaseException as error:
         draft.unlink(missing_ok=True)  # a full disk is not filled further
@@ -44,6 +46,24 @@ def replace_file(path: Path, content: str | bytes) -> None:
             raise full from error
         raise
     flush(path.parent)
+
+
+def write_output(path: Path, content: str | bytes) -> None:
+    """As `replace_file`, for a place that a person names.
+
+    The file a link leads to is replaced, not the link; it stays as closed or open to others as it was; and what is no
+    file, such as a pipe, is written to as it stands. Raises DiskFullError, or OSError where it cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            stream.write(_encoded(content))
+        return
+    replace_file(path, content, like=path if path.exists() else None)
+
+
+def _encoded(content: str | bytes) -> bytes:
+    return content.encode("utf-8") if isinstance(content, str) else content
 
 
 def no_room(error: BaseException, wanted: int = 0) -> DiskFullError | None:

@@ -23,6 +23,7 @@ from deepmusician.fetch_verb import add_fetch_verb
 from deepmusician.flags import add_checkpoint as _add_checkpoint
 from deepmusician.flags import add_options as _add_options
 from deepmusician.flags import chosen as _chosen
+from deepmusician.flags import in_folder
 from deepmusician.flags import verb as _verb
 from deepmusician.ingest_verb import add_ingest_verb
 from deepmusician.library_verbs import add_library_verb
@@ -186,13 +187,7 @@ def _save_place(name: str) -> Path:
     path = Path(name)
     if path.suffix.lower() not in (".mid", ".midi", *SOUND):
         raise OptionError(f"a piece is saved as .mid, .wav, .mp3 or .ogg, got {path.name}")
-    return _in_folder(path)
-
-
-def _in_folder(path: Path) -> Path:
-    if not path.parent.is_dir():
-        raise OptionError(f"the folder {path.parent} does not exist; make it first")
-    return path
+    return in_folder(path)
 
 
 def _save(song: Any, path: Path) -> None:
@@ -328,7 +323,7 @@ def render(args: argparse.Namespace) -> int:
     if output.suffix.lower() not in SOUND:
         raise OptionError(f"sound is saved as .wav, .mp3 or .ogg, got {output.name}")
     song = read_song(args.file)
-    _write_sound(song, _in_folder(output))
+    _write_sound(song, in_folder(output))
     print(f"{output}: {song.seconds:.0f} s")
     return 0
 

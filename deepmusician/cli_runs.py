@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deepmusician.atomic import replace_file
 from deepmusician.errors import OptionError, RunError
+from deepmusician.flags import in_folder, write
 
 
 def add_runs(verb: argparse.ArgumentParser) -> None:
@@ -175,11 +175,9 @@ def export(args: argparse.Namespace) -> int:
     from deepmusician import capsule, runs
 
     run = runs.open_run(args.name)
-    output = Path(args.output or f"{run.name}{capsule.SUFFIX}")
-    if not output.parent.is_dir():
-        raise OptionError(f"the folder {output.parent} does not exist; make it first")
+    output = in_folder(Path(args.output or f"{run.name}{capsule.SUFFIX}"))
     content = capsule.export_run(run)
-    replace_file(output, content)
+    write(output, content)
     print(f"{output}: {len(content) / 1e6:.1f} MB")
     if any(song["held_out"] for song in run.songs()):
         print("it holds openings of held-out songs, for composing on from them", file=sys.stderr)

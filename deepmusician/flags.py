@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from deepmusician.atomic import write_output
+from deepmusician.errors import OptionError
 
 
 def verb(
@@ -54,3 +58,18 @@ def chosen(args: argparse.Namespace, kind: type) -> dict[str, Any]:
     """The options given on the command line."""
     names = [f.name for f in dataclasses.fields(kind)]
     return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+
+
+def in_folder(path: Path) -> Path:
+    """`path`, where something can be written to. Raises OptionError, before any work is done."""
+    if not path.parent.is_dir():
+        raise OptionError(f"the folder {path.parent} does not exist; make it first")
+    return path
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write what a command gives, whole or not at all. Raises OptionError."""
+    try:
+        write_output(in_folder(path), content)
+    except OSError as error:
+        raise OptionError(f"{path} cannot be written ({error.strerror}); choose another place") from error

@@ -36,6 +36,7 @@ from deepmusician.layouts import told
 from deepmusician.library import printable
 from deepmusician.limits import Limits, current
 from deepmusician.notes import Song
+from deepmusician.quota import check_room
 from deepmusician.shelf import new_place
 from deepmusician.sketches import find_twins
 
@@ -89,8 +90,10 @@ def ingest(
     """Make the data set `name` of everything below `paths`, or bring it up to date; without paths, of those it was made
     of. `label` says style and side of each file; without it the `styles.csv` of its folder does. Returns its totals.
 
-    Raises LibraryError for a name that another kind of data set has, or where nothing can be read.
+    Raises LibraryError for a name that another kind of data set has, or where nothing can be read; QuotaError, with
+    what has been read kept to go on from, where a person keeps as much as one may.
     """
+    check_room()
     with new_place(name, is_collected) as folder:
         (folder / SHARDS).mkdir(exist_ok=True)
         with Catalogue(folder, writing=True) as catalogue:
@@ -151,6 +154,7 @@ def _read(
                 state, done=done, known=tasks.known, refused=state.refused + refused, total=max(state.total, done)
             )
             watch(state)
+            check_room()  # what is read is kept, and a later call goes on from there
     state = replace(state, done=state.done + tasks.known - state.known, known=tasks.known)
     watch(state)
     return state

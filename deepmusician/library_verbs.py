@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepmusician.atomic import replace_file
 from deepmusician.errors import LibraryError, OptionError
+from deepmusician.flags import in_folder, write
 from deepmusician.flags import verb as add_verb
 from deepmusician.plurals import count
 
@@ -105,11 +105,9 @@ def _line(report: Report) -> str:
 def _export(args: argparse.Namespace) -> str:
     from deepmusician.parcels import export_data_set
 
+    output = in_folder(Path(args.export))
     content = export_data_set(args.name)
-    try:
-        replace_file(Path(args.export), content)
-    except OSError as error:
-        raise OptionError(f"{args.export} cannot be written ({error.strerror}); choose another place") from error
+    write(output, content)
     return f"{args.export}: {len(content):,} bytes"
 
 

@@ -36,6 +36,7 @@ from deepmusician.listening_clips import (
 )
 from deepmusician.listening_store import CATCH, HUMAN, PREFERENCE, ListeningTest, Trial
 from deepmusician.options import TEMPO_BPM
+from deepmusician.quota import check_room
 from deepmusician.workspace import share, unshare, workspace
 
 if TYPE_CHECKING:
@@ -107,10 +108,12 @@ class _Question:
 def new_test(engine: Engine, options: ListeningOptions, progress: Progress | None = None) -> ListeningTest:
     """Compose, cut, render and keep a test.
 
-    Raises ListeningError where there is too little music, RenderError where sound cannot be made.
+    Raises ListeningError where there is too little music, RenderError where sound cannot be made, QuotaError where its
+    clips would go beyond what a person may keep.
     """
     from deepmusician.render import find_soundfont
 
+    check_room()
     card = read_card(options.model)
     grid = Grid.of(card)
     if options.against:

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deepmusician.atomic import replace_file
-from deepmusician.errors import ListeningError, OptionError
-from deepmusician.flags import add_checkpoint, verb
+from deepmusician.errors import ListeningError
+from deepmusician.flags import add_checkpoint, in_folder, verb, write
 from deepmusician.plurals import count
 from deepmusician.progress import Bar
 
@@ -109,11 +108,9 @@ def export(args: argparse.Namespace) -> int:
 
     engine = listening_store.open_store()
     test = listening_store.find_test(engine, args.test)
-    output = Path(args.output or f"votes-{test.id}.csv")
-    if not output.parent.is_dir():
-        raise OptionError(f"the folder {output.parent} does not exist; make it first")
+    output = in_folder(Path(args.output or f"votes-{test.id}.csv"))
     text = listening_results.export_csv(engine, test)
-    replace_file(output, text)
+    write(output, text)
     print(f"{output}: {count(text.count(chr(10)) - 1, 'vote')}")
     return 0
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepmusician.atomic import write_output
 from deepmusician.errors import MidiError
 from deepmusician.limits import DEFAULTS, Limits
 from deepmusician.midi_bytes import (
@@ -176,10 +177,10 @@ def write_midi(song: Song, path: str | Path | None = None) -> bytes:
 
     Every pitched track has a channel of its own as far as 15 go; beyond that tracks of one program share one, and
     beyond 15 programs those too, with a program change before each note that needs it. Drums are on channel 10. The
-    same song gives the same bytes; they are also written to `path` where one is given. What comes back by read_midi
-    differs only so far: times are whole ticks and tempos whole microseconds; of two notes of one pitch and track, one
-    inside the other, the ends are exchanged; a track of both drums and tones becomes two, and its instrument is that
-    of its first note. Raises MidiError for values MIDI has no room for.
+    same song gives the same bytes; they are also written to `path`, whole or not at all, where one is given. What comes
+    back by read_midi differs only so far: times are whole ticks and tempos whole microseconds; of two notes of one
+    pitch and track, one inside the other, the ends are exchanged; a track of both drums and tones becomes two, and its
+    instrument is that of its first note. Raises MidiError for values MIDI has no room for.
     """
     _check_writable(song)
     bodies = [_conductor(song), *_track_bodies(song)]
@@ -187,7 +188,7 @@ def write_midi(song: Song, path: str | Path | None = None) -> bytes:
     data += b"".join(b"MTrk" + struct.pack(">I", len(body)) + body for body in bodies)
     if path is not None:
         try:
-            Path(path).write_bytes(data)
+            write_output(Path(path), data)
         except OSError as error:
             raise MidiError(f"{path} cannot be written: {error.strerror}; choose another place") from error
     return data

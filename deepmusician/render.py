@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from deepmusician import fluid, limits, synthesis
+from deepmusician.atomic import write_output
 from deepmusician.errors import RenderError
 from deepmusician.instruments import INSTRUMENTS, program_name
 from deepmusician.midi import write_midi
@@ -212,11 +213,11 @@ def encode(audio: Audio, kind: str) -> bytes:
 
 
 def write_audio(audio: Audio, path: str | Path) -> Path:
-    """Write a file of the kind its suffix names: .wav, .mp3 or .ogg. Raises RenderError."""
+    """Write a file, whole or not at all, of the kind its suffix names: .wav, .mp3 or .ogg. Raises RenderError."""
     path = Path(path)
     data = encode(audio, path.suffix.lower().removeprefix("."))
     try:
-        path.write_bytes(data)
+        write_output(path, data)
     except OSError as error:
         raise RenderError(f"cannot write {path} ({error.strerror}); choose another folder or name") from error
     return path

@@ -22,7 +22,7 @@ from deepmusician.catalogue import Catalogue
 from deepmusician.cli import main
 from deepmusician.collected import rows, shard_file
 from deepmusician.decisions import AS_READ, Choice
-from deepmusician.errors import LibraryError
+from deepmusician.errors import LibraryError, QuotaError
 from deepmusician.glance import glance
 from deepmusician.library import read_source
 from deepmusician.midi import read_midi, write_midi
@@ -31,6 +31,7 @@ from deepmusician.options import TrainOptions
 from deepmusician.rolls import read_rolls
 from deepmusician.shelf import decide, folder_of, list_data_sets, load_as_read, load_data_set
 from deepmusician.store import DataSet
+from deepmusician.workspace import SERVER_VARIABLE, workspace
 
 BROKEN = midi_file("00 b0 07 40")  # no notes
 MENDED = midi_file("00 90 3c 40 \n 60 90 3e 40 \n 10 3e 00")  # a note without an end
@@ -432,3 +433,21 @@ def test_a_damaged_data_set_is_refused_with_a_remedy(home, tree):
     (folder / "catalogue.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(LibraryError, match="damaged"):
         load_data_set("all")
+
+
+def test_what_was_read_before_there_was_no_more_room_is_kept_and_gone_on_with(home, monkeypatch, midi_folder):
+    monkeypatch.setenv(SERVER_VARIABLE, str(home / "all"))  # as in a process at work for one of several persons
+    monkeypatch.setenv("DEEPMUSICIAN_MAX_PERSON_MB", "1")
+    monkeypatch.setattr(ingest, "_share", lambda total, workers: 2)  # files of a task
+    much, read = workspace() / "much", []
+
+    def fill(state):
+        read.append(state.done)
+        much.write_bytes(bytes(1_100_000))
+
+    with pytest.raises(QuotaError, match="you keep 1 MB here"):
+        ingest.ingest([midi_folder], "many", watch=fill)
+    assert read == [2] and list_data_sets() == []
+    much.unlink()
+    assert ingest.ingest([], "many")["kept"] == 6
+    assert list_data_sets() == ["many"]

@@ -71,7 +71,7 @@ def test_a_data_set_is_renamed_deleted_and_brought_back(capsys):
         (["--delete"], "--delete needs the NAME"),
         (["mine", "--delete", "--restore"], "give one of them"),
         (["nobody"], "no file, folder, corpus or data set is called nobody"),
-        (["mine", "--export", "nowhere/x.zip"], "cannot be written"),
+        (["mine", "--export", "nowhere/x.zip"], "the folder nowhere does not exist; make it first"),
         (["--import", "nowhere.zip"], "cannot be read"),
         (["--import", __file__], "is no exported data set"),
     ],

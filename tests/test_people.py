@@ -13,6 +13,7 @@ from deepmusician import checkpoint, history, keeping, listening, listening_stor
 from deepmusician.capsule import import_run
 from deepmusician.cli import main
 from deepmusician.errors import CheckpointError, DoorError, LibraryError, QuotaError, RunError
+from deepmusician.ingest import ingest
 from deepmusician.library import read_source
 from deepmusician.options import TrainOptions
 from deepmusician.runs import Status, list_runs, new_run, open_run
@@ -260,7 +261,7 @@ def test_persons_wait_for_one_another_and_are_not_told_for_whom(several):
     assert said[-1] == "Waiting until a training that is not yours has finished."
 
 
-def test_who_keeps_as_much_as_one_may_is_told_so_and_keeps_it(several, home, monkeypatch):
+def test_who_keeps_as_much_as_one_may_is_told_so_and_keeps_it(several, home, monkeypatch, midi_folder):
     monkeypatch.setenv("DEEPMUSICIAN_MAX_PERSON_MB", "1")
     several.id = "a" * 32
     tunes = DataSet("tunes", (Entry.of("a", SONG),))
@@ -271,6 +272,8 @@ def test_who_keeps_as_much_as_one_may_is_told_so_and_keeps_it(several, home, mon
         lambda: new_run(TrainOptions(path="library:tunes")),
         lambda: history.add(history.Request("bach-chorales", options={"seed": 1}), SONG, "a", "0" * 16),
         lambda: import_run(b"whatever"),
+        lambda: ingest([midi_folder], "many"),
+        lambda: listening.new_test(None, listening.ListeningOptions("bach-chorales")),
     ):
         with pytest.raises(QuotaError, match="you keep 1 MB here, and each person may keep 1; delete"):
             save()
