@@ -180,7 +180,7 @@ def listen(page: Page, url: str) -> None:
     """A blind test, and the address to send to friends."""
     visit(page, f"{url}/listen")
     press(page, "Make the test")
-    page.get_by_role("link", name="Take it now").wait_for()
+    page.get_by_role("button", name="Take it now").wait_for()
 
 
 def how(page: Page, url: str) -> None:

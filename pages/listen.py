@@ -7,7 +7,7 @@ import streamlit as st
 from deepmusician import listening
 from deepmusician import listening_store as store
 from deepmusician.workspace import visiting
-from ui import keys, router
+from ui import keys
 from ui.listen_form import database, how_it_was_made, make_test, show, tell_address
 from ui.listen_results import show_results
 from ui.listen_take import take
@@ -48,7 +48,9 @@ st.selectbox(
 test = tests[st.session_state["listen.test"]]
 with st.container(border=True):
     tell_address(test)
-    st.page_link(router.LISTEN, label="Take it now", icon=":material/headphones:", query_params={"test": test.id})
+    st.button(  # a link to the page one is on would lose what its address asks for
+        "Take it now", icon=":material/headphones:", on_click=st.query_params.from_dict, args=({"test": test.id},)
+    )
 show_results(engine, test)
 with st.expander("How it was made", icon=":material/science:"):
     how_it_was_made(test)

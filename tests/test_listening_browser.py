@@ -30,13 +30,15 @@ def test_a_test_is_taken_on_a_phone_to_its_end_and_its_maker_sees_the_votes(page
     truth = {t.id: t.truth for t in store.trials_of(engine, test.id)}
     page.set_viewport_size({"width": 420, "height": 860})
     with studio(home) as url:
-        page.goto(f"{url}/listen?test={test.id}")
+        page.goto(f"{url}/listen")
+        page.get_by_role("button", name="Take it now").click()
         page.get_by_label("Your name").fill("<b>Ann</b>")
         page.get_by_role("button", name="Begin").click()
         before = None
         for done in range(5):
             wait_until(lambda: asked(page) not in (None, before))  # noqa: B023
             page.get_by_text(f"Clip {done + 1} of 5").wait_for()
+            assert f"test={test.id}" in page.url
             if done == 2:
                 page.reload()
                 page.get_by_text("Clip 3 of 5").wait_for()
