@@ -128,11 +128,17 @@ def _milestones() -> list[Path]:
 
 
 def _leftovers() -> list[Path]:
-    """Drafts that nobody is writing any more."""
-    places = [runs_dir(), workspace() / "library", *(run.path for run in list_runs() if not run.is_locked())]
+    """Drafts that nobody is writing any more, wherever files and folders are written; not in a run that is at work."""
+    kinds = [path for path in _folders(workspace()) if path not in (runs_dir(), cache_dir())]
+    places = [workspace(), runs_dir(), *kinds, *(folder for kind in kinds for folder in _folders(kind))]
+    drafts = {path for place in places for path in place.glob(".*.tmp")}
+    drafts |= {path for run in list_runs() if not run.is_locked() for path in run.path.rglob(".*.tmp")}
     now = time.time()
-    found = [path for place in places for path in place.glob(".*.tmp") if _DRAFT.fullmatch(path.name)]
-    return [path for path in found if now - path.stat().st_mtime > STALE]
+    return sorted(path for path in drafts if _DRAFT.fullmatch(path.name) and now - path.lstat().st_mtime > STALE)
+
+
+def _folders(place: Path) -> list[Path]:
+    return [path for path in place.iterdir() if path.is_dir() and not path.is_symlink()]
 
 
 def _bin() -> list[Path]:

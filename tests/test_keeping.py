@@ -13,7 +13,7 @@ from deepmusician.cli import main
 from deepmusician.errors import OptionError, RunError
 from deepmusician.housekeeping import clear, usage
 from deepmusician.keeping import annotate, best_scores, delete, differences, list_deleted, rename, restore, star
-from deepmusician.milestones import choose
+from deepmusician.milestones import choose, timeline
 from deepmusician.runs import Run, Status, open_run
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -233,6 +233,25 @@ def test_what_a_kill_left_is_cleared_once_nobody_can_be_writing_it(run):
     os.utime(old, (1, 1))
     clear(["leftovers"])
     assert not old.exists() and new.exists() and run.path.exists()
+
+
+def test_what_a_kill_left_is_cleared_wherever_it_lies_but_not_in_a_run_at_work(run, home):
+    locked = runs.new_run(run.options(), "locked")
+    places = [home, home / "library" / "tunes", home / "history" / "0123", home / "listening"]
+    within = ("milestones", "checkpoints", "samples", "checkpoints/epoch-0001")
+    drafts = [place / f".x{i}.123.tmp" for i, place in enumerate([*places, *(run.path / part for part in within)])]
+    kept = [locked.path / "milestones" / ".x.123.tmp", home / "runs" / ".small.old.tmp", home / "library" / "a.1.tmp"]
+    for draft in (*drafts, *kept):
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        (draft.mkdir if draft.parent == home else draft.touch)()
+        os.utime(draft, (1, 1))
+    models = [moment.model for moment in timeline(run)]
+    with locked.lock():
+        clear(["leftovers"])
+        assert not any(draft.exists() for draft in drafts) and all(draft.exists() for draft in kept)
+    clear(["leftovers"])
+    assert [draft.exists() for draft in kept] == [False, True, True]
+    assert [moment.model for moment in timeline(run)] == models
 
 
 def test_the_cache_is_not_cleared_while_a_training_may_read_it(run, home):
