@@ -5,8 +5,9 @@ from ui.page import dress, sentences
 from ui.warm import warm_up
 
 router.configure()
-page = router.navigation()
-if people.has_come_in():
+inside = people.has_come_in()
+page = router.navigation(inside)
+if inside:
     with sentences():
         page.run()
     warm_up()

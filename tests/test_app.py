@@ -163,9 +163,9 @@ def test_a_deep_link_on_a_fresh_server_goes_through_the_router(path, warm_server
     monkeypatch.setattr(PagesManager, "__init__", warm_server)
     callers, navigation = [], router.navigation
 
-    def spy():
+    def spy(menu):
         callers.append(Path(inspect.stack()[1].filename).name)
-        return navigation()
+        return navigation(menu)
 
     monkeypatch.setattr(router, "navigation", spy)
     open_page(path)

@@ -91,6 +91,7 @@ def test_two_people_of_a_class_see_their_own_things_alone(classroom, chromium, m
         come_in(ann, "Ann", word="a guess")
         ann.get_by_text("The name Ann is taken, and opens with another word").wait_for()
         for page, name, other in ((ann, "Ann", "Ben"), (ben, "Ben", "Ann")):
+            assert page.get_by_role("link", name="Compose").count() == 0  # there is no menu at the door
             come_in(page, name.lower())
             page.get_by_text(f"There is no training called of {other}").wait_for()  # though the link is theirs
             assert owned(page) == ([f"of {name}"], [f"of {name}"])
@@ -149,19 +150,27 @@ def test_two_people_sign_in_by_openid_and_out_again(chromium, tmp_path, monkeypa
             somebody(chromium) as ben,
         ):
             for page, name, other in ((ann, "Ann", "Ben"), (ben, "Ben", "Ann")):
-                sign_in(page, url, name)
-                page.goto(f"{url}/train?run=of+{other}")  # still signed in; the other's link leads nowhere
-                page.get_by_text(f"There is no training called of {other}").wait_for()
+                sign_in(page, f"{url}/train?run=of+{other}", name)
+                page.get_by_text(f"There is no training called of {other}").wait_for()  # where the link led
+                assert page.url.startswith(f"{url}/train?")
                 assert owned(page) == ([f"of {name}"], [f"of {name}"])
+                page.goto(url)  # still signed in, and led nowhere any more
+                page.get_by_role("button", name="Sign out").wait_for()
+                page.get_by_role("link", name="Library").first.wait_for()
+                assert page.url in (url, f"{url}/")
             ann.get_by_role("button", name="Sign out").click()
             ann.get_by_role("button", name="Sign in").wait_for()
             ann.reload()  # and she stays out
             ann.get_by_role("button", name="Sign in").wait_for()
             assert known.ended == ["Ann"]
+            sign_in(ann, url, "Ann")  # at the plain address: she finds Home, not where she was led before
+            assert ann.url in (url, f"{url}/")
 
 
-def sign_in(page, url, name):
-    page.goto(url)
+def sign_in(page, address, name):
+    page.goto(address)
+    page.get_by_role("button", name="Sign in").wait_for()
+    assert page.get_by_role("link", name="Compose").count() == 0  # there is no menu at the door
     page.get_by_role("button", name="Sign in").click()
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Sign in").click()

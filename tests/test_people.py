@@ -1,6 +1,7 @@
 """Several users: who comes in, whose things are whose, and that nobody sees another's."""
 
 import random
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_a_class_has_a_code(home):
         prepare("127.0.0.1", 8501, None, "seven-notes")
 
 
-def test_oidc_asks_for_what_it_needs(tmp_path, monkeypatch):
+def test_oidc_asks_for_what_it_needs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("deepmusician.serve_verb.ROOT", tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "app.py").touch()
@@ -149,6 +150,18 @@ def test_oidc_asks_for_what_it_needs(tmp_path, monkeypatch):
     secrets.write_text(secrets.read_text() + rest)
     with pytest.raises(DoorError, match="32 random letters"):
         prepare("0.0.0.0", 8501, people.OIDC)
+    secrets.write_text(secrets.read_text().replace('"short"', f'"{"x" * 32}"'))
+    for missing in (("httpx", "httpx2"), ("authlib",)):  # newer releases of Authlib take either of the two
+        with monkeypatch.context() as without:
+            for name in [n for n in sys.modules if n.split(".")[0] in ("httpx", "httpx2", "authlib")]:
+                without.delitem(sys.modules, name)
+            for package in missing:
+                without.setitem(sys.modules, package, None)
+            with pytest.raises(DoorError, match=rf"sign anybody in \(.*{missing[0]}.*; pip install 'Authlib>=.* httpx"):
+                prepare("0.0.0.0", 8501, people.OIDC)
+            assert main(["serve", "--oidc", "--address", "0.0.0.0"]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and "pip install 'Authlib>=1.3.2,<2' httpx" in said
 
 
 # ---- whose is what

@@ -39,7 +39,7 @@ def opening(title: str, lead: str) -> None:
     """
     if not keys.ROUTED.take():
         router.configure()
-        router.navigation()  # turns the older mechanism off
+        router.navigation(people.has_come_in())  # turns the older mechanism off
         st.rerun()
     dress()
     if not people.has_come_in():

@@ -18,6 +18,22 @@ from deepmusician.people import CLASS, OIDC, SHORTEST_WORD, Person, enter, known
 from deepmusician.serve_verb import closed, is_here
 from ui import keys
 
+# A sign-in comes back to the bare address: the tab itself keeps the one that was asked for, for a quarter of an hour.
+# What it keeps is its own address, and it goes nowhere but to this site.
+_REMEMBER = """<script>
+if (location.pathname.endsWith("/") && !location.search) sessionStorage.removeItem("dm.wanted");
+else sessionStorage.setItem("dm.wanted", JSON.stringify([location.href, Date.now()]));
+</script>"""
+_GO_ON = """<script>
+(() => {
+  const kept = sessionStorage.getItem("dm.wanted");
+  sessionStorage.removeItem("dm.wanted");
+  if (!kept || !location.pathname.endsWith("/") || location.search) return;
+  const [wanted, since] = JSON.parse(kept);
+  if (new URL(wanted).origin === location.origin && Date.now() - since < 900000) location.replace(wanted);
+})();
+</script>"""
+
 
 def way_in() -> str:
     """How persons come in: "" where there is one alone."""
@@ -61,6 +77,8 @@ def badge() -> None:
     """Who has signed in, and the way out; nothing where there is one person alone."""
     if known := person():
         with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+            if way_in() == OIDC:
+                st.html(_GO_ON, unsafe_allow_javascript=True)
             st.caption(f":material/person: {_plain(known.name)}", width="content")
             st.button("Sign out", type="tertiary", key="door.out", on_click=_leave)
 
@@ -83,6 +101,7 @@ def door() -> None:
     if way_in() == OIDC:
         st.title("Deep Musician", anchor=False)
         st.markdown("Sign in to find your own music here. Nobody else sees it.")
+        st.html(_REMEMBER, unsafe_allow_javascript=True)
         st.button("Sign in", on_click=st.login, type="primary", icon=":material/login:")
     elif way_in() == CLASS and os.environ.get(workspace.CODE_VARIABLE):
         st.title("Deep Musician", anchor=False)

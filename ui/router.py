@@ -24,8 +24,11 @@ def configure() -> None:
     st.set_page_config(page_title="Deep Musician", page_icon=str(ICON), layout="wide")
 
 
-def navigation() -> Page:
-    """Show the menu at the top and return the page that was asked for. Call it once in each run."""
+def navigation(menu: bool) -> Page:
+    """Show the menu at the top, if it is to be used, and return the page that was asked for. Call it once in each run.
+
+    Without the menu, every address still leads to its page.
+    """
     keys.ROUTED.set(True)
     st.logo(str(ICON), size="large")
     return st.navigation(
@@ -39,5 +42,5 @@ def navigation() -> Page:
             st.Page(LISTEN, title="Listen", icon=":material/hearing:"),
             st.Page(HOW, title="How it works", icon=":material/lightbulb:"),
         ],
-        position="top",
+        position="top" if menu else "hidden",
     )
