@@ -51,6 +51,8 @@ def plot_overlay(
     whole_epochs(ax, max((len(points) for points in curves.values()), default=1))
     ax.set_xlabel("epoch")
     ax.set_ylabel(TITLES.get(name, name))
+    if name == "density":
+        ax.set_ylim(bottom=0)  # a change in the third decimal is none
     ax.legend(frameon=False, labelcolor=palette.ink, fontsize="small")
     return ax
 

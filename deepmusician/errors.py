@@ -3,6 +3,11 @@
 The command line prints the message on one line and exits with `exit_code`; pages show it with `st.error`.
 """
 
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
 
 class DeepMusicianError(Exception):
     """Base of every error the package raises on purpose; its message is written for a musician."""
@@ -36,6 +41,20 @@ class LibraryError(DeepMusicianError):
 
 class OptionError(DeepMusicianError):
     """An option is outside its range, or two options contradict each other."""
+
+
+class ClashError(OptionError):
+    """Options contradict each other. The message names an option as {name} and a value of it as {name=value}: the
+    command line prints them as they are, and a page may call them otherwise, by `words`."""
+
+    def __init__(self, template: str) -> None:
+        self.template = template
+        super().__init__(self.words(lambda name: name, lambda _, value: value))
+
+    def words(self, option: Callable[[str], str], value: Callable[[str, str], str]) -> str:
+        """The message with other names: `option` of an option's, `value` of an option's and its value's."""
+        named = lambda m: option(m[1]) if m[2] is None else value(m[1], m[2])  # noqa: E731
+        return re.sub(r"\{(\w+)(?:=([^{}]*))?\}", named, self.template)
 
 
 class CheckpointError(DeepMusicianError):

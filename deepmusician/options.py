@@ -12,6 +12,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
+from deepmusician.clashes import check_parts
 from deepmusician.errors import OptionError
 from deepmusician.losses import KINDS as LOSSES
 from deepmusician.roll import PLANES, parse_division
@@ -221,41 +222,12 @@ class TrainOptions:
         if not self.path:
             raise OptionError("path is empty; give a file, a folder or a corpus such as bach-chorales")
         milestone_epochs(self.milestones, 0)
-        _check_model(self)
+        check_parts(self)
 
     @property
     def step(self) -> int:
         """Frames between window starts."""
         return self.stride or self.seq_len
-
-
-def _check_model(o: TrainOptions) -> None:
-    """Refuse parts of a model that do not go together: rule, value, remedy."""
-    if o.head == "melody" and o.voices != "melody":
-        raise OptionError(f"head melody draws one key a frame, got voices {o.voices}; set voices to melody")
-    if o.head == "melody" and not o.skip:
-        raise OptionError("head melody holds the last frame's key, got skip off; turn skip on")
-    if o.head in ("axis", "intervals") and o.backbone not in ("biaxial", "biaxial-lstm"):
-        raise OptionError(f"head {o.head} reads a context of each key, got backbone {o.backbone}; set it to biaxial")
-    if o.planes != "sounding" and not o.skip:
-        raise OptionError(f"planes {o.planes} needs to know what sounded before, got skip off; turn skip on")
-    if o.arrangement == "expression" and o.planes != "velocity":
-        raise OptionError(f"arrangement expression gives velocities, got planes {o.planes}; set planes to velocity")
-    if o.attention != "none" and o.arrangement != "encoder-decoder":
-        raise OptionError(
-            f"attention {o.attention} looks at an encoder, got arrangement {o.arrangement}; "
-            "set it to encoder-decoder, or attention to none"
-        )
-    if o.members > 1 and (o.attention != "none" or o.arrangement == "expression"):
-        raise OptionError(
-            f"members {o.members} answer together, got arrangement {o.arrangement} with attention {o.attention}, which "
-            "a committee cannot have; set members to 1, or choose decoder or encoder-decoder with attention none"
-        )
-    if o.backbone == "transformer" and o.hidden_size % (2 * o.attention_heads):
-        raise OptionError(
-            f"hidden_size of a transformer must be a multiple of twice attention_heads, got {o.hidden_size} and "
-            f"{o.attention_heads}; change either"
-        )
 
 
 @dataclass(frozen=True)

@@ -518,7 +518,7 @@ def test_parts_that_do_not_go_together_are_a_sentence():
     app = everything(open_page(TRAIN))
     by_key(app.get("button_group"), "train.head").set_value("axis")
     well(by_label(app.button, "Start training").click().run())
-    assert "set it to biaxial" in texts(app.error)
+    assert "reads a context of each key" in texts(app.error) and "set it to “a GRU for each key”" in texts(app.error)
     assert list_runs() == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from deepmusician.errors import ClashError
 from deepmusician.options import TrainOptions
 from deepmusician.recipes import Recipe, list_recipes
 
@@ -238,6 +239,16 @@ def said(field: Field, value: Any) -> str:
         return {None: "none" if field.name == "start_from" else "automatic", True: "on", False: "off"}[value]
     words = {"division": DIVISIONS, "milestones": MILESTONES}.get(field.name, field.metadata["words"])
     return words.get(value, str(value))
+
+
+def in_words(clash: ClashError) -> str:
+    """What is said of options that contradict each other, with the names that pages give them and their values."""
+    fields = {f.name: f for f in dataclasses.fields(TrainOptions)}
+
+    def value(name: str, stored: str) -> str:
+        return f"“{said(fields[name], {'on': True, 'off': False}.get(stored, stored))}”"
+
+    return clash.words(lambda name: f"“{label(name)}”", value)
 
 
 def idle(name: str, values: dict[str, Any]) -> bool:

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import streamlit as st
 
 from deepmusician.atomic import no_room
-from deepmusician.errors import DeepMusicianError
+from deepmusician.errors import ClashError, DeepMusicianError
 from ui import figures, keys, people, router
+from ui.options_form import in_words
 
 _STYLE = """<style>
 .stMainBlockContainer {max-width: 84rem; padding-top: 4.5rem; padding-bottom: 4rem;}
@@ -68,7 +69,8 @@ def sentences() -> Iterator[None]:
         told = error if isinstance(error, DeepMusicianError) else no_room(error)
         if told is None:
             raise
-        st.error(sentence(str(told)), icon=":material/error:")
+        words = in_words(told) if isinstance(told, ClashError) else str(told)
+        st.error(sentence(words), icon=":material/error:")
 
 
 def capital(text: str) -> str:

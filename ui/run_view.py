@@ -177,6 +177,8 @@ def several(runs: list[Run]) -> None:
             shown = {k: v for k, v in curves.items() if v}
             pictures = [_overlay(shown, name, slim, figures.dark()) for slim in (False, True)]
             figures.show(f"{name} of {', '.join(shown)} over their epochs", *pictures)
+            if name == "density":
+                st.caption("How many keys sounded in a frame of what each composed after the epoch.")
     last = {run.name: [m for m in timeline(run) if m.sample] for run in runs}
     pieces = [(name, song_of(_model_moment(moments))) for name, moments in last.items() if moments]
     if len(pieces) > 1:
@@ -193,7 +195,9 @@ def _model_moment(moments: list) -> Any:
 
 
 def _points(run: Run, name: str) -> list[tuple[int, float]]:
-    reports = [(r["epoch"], (r.get("valid") or r.get("train") or {}).get(name)) for r in run.metrics() if "epoch" in r]
+    """Its value after each epoch: of what was composed where it is a density, else of the held-out songs."""
+    part = "composed" if name == "density" else "valid"
+    reports = [(r["epoch"], (r.get(part) or r.get("train") or {}).get(name)) for r in run.metrics() if "epoch" in r]
     return [(e, v) for e, v in reports if v is not None]
 
 
