@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepmusician import columns as columnar
-from deepmusician import formats, sandbox
+from deepmusician import formats, pools, sandbox, serving
 from deepmusician.columns import Columns
 from deepmusician.errors import MidiError
 from deepmusician.glance import Glance
@@ -225,9 +225,9 @@ def _names(read: Read, plain: np.ndarray, part_at: np.ndarray, content: bytes) -
 # ---- between the processes
 
 
-def processes(limits: Limits) -> sandbox.Pool:
+def processes(limits: Limits) -> pools.Pool:
     """The processes that read, each for one thread at a time."""
-    return sandbox.pool(MODULE, limits.read_mb + COMPILED_MB, PROCESSES)
+    return pools.pool(MODULE, limits.read_mb + COMPILED_MB, PROCESSES)
 
 
 def ask(files: Sequence[tuple[str, bytes]], limits: Limits) -> Batch:
@@ -291,4 +291,4 @@ def _values(glance: Glance) -> list:
 
 if __name__ == "__main__":
     compiled()
-    sandbox.serve(_answer)
+    serving.serve(_answer)

@@ -89,14 +89,22 @@ def read_songs(
     What a look at the file can tell (its size, its format, a MIDI file's header and lengths) is told before `read` is
     asked. Tunes that cannot be read are told in the first one's `repairs`. Raises MidiError where nothing can be read.
     """
+    kind, data, own_name = look_at(source, name, limits)
+    with named_errors("" if name else own_name):
+        return _read_book(data, limits, read) if kind == "abc" else [read(kind, data, limits)]
+
+
+def look_at(source: str | Path | bytes, name: str, limits: Limits) -> tuple[str, bytes, str]:
+    """The format of a file, its content, and its own name: all that can be told before it is read.
+
+    Raises MidiError for what its size, its first bytes or a MIDI file's header and lengths forbid.
+    """
     data, own_name = load_bytes(source, limits)
     with named_errors("" if name else own_name):
         kind = _format_of(data, name or own_name)
-        if kind == "abc":
-            return _read_book(data, limits, read)
         if kind == "midi":
             open_container(data, limits)
-        return [read(kind, data, limits)]
+    return kind, data, own_name
 
 
 def is_midi(name: str, data: bytes) -> bool:

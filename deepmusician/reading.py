@@ -12,20 +12,22 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepmusician import formats, limits, sandbox
+from deepmusician import formats, limits, pools, sandbox, serving
 from deepmusician.errors import BrokenOffError, LibraryError, MidiError
 from deepmusician.limits import Limits
 from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track, check_numbers
 
 MODULE = "deepmusician.reading"  # not __name__, which is __main__ in the worker
 WORKERS = min(2, os.cpu_count() or 1)
+FILES, BYTES = 16, 250_000  # that go to a worker together
 MANY = 24  # files for which a second worker is worth its start
 _ARRAYS = {"notes": NOTE, "tempos": TEMPO, "meters": METER, "keys": KEY}
 _MOST_CHANGES = 1_000_000  # rows of the maps together
@@ -51,36 +53,68 @@ def read_many(
 ) -> Iterator[list[Song] | str]:
     """For each (name, how to get at its content), in order, its songs or the sentence that refuses it.
 
-    Contents are asked for one after another, a few files before they are needed if `ahead`.
+    Contents are asked for one after another, some files before they are needed if `ahead`: then short files go to a
+    worker together, and several workers are kept busy.
     """
     within = within or limits.current()
     waiting: deque[Future] = deque()
     with ThreadPoolExecutor(WORKERS if ahead else 1, "reading") as threads:
         try:
-            for name, get in files:
-                try:
-                    source: Any = get()
-                except (MidiError, LibraryError) as error:
-                    source = error
-                except OSError as error:
-                    source = LibraryError(f"it cannot be read ({error.strerror or error})")
-                waiting.append(threads.submit(_songs_or_reason, source, name, within))
+            for some in _together(files, FILES if ahead else 1):
+                waiting.append(threads.submit(_read_some, some, within))
                 if len(waiting) >= 2 * WORKERS or not ahead:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         finally:
             for future in waiting:  # where nobody waits for the rest
                 future.cancel()
 
 
-def _songs_or_reason(source: Source | Exception, name: str, within: Limits) -> list[Song] | str:
-    if isinstance(source, Exception):
-        return str(source)
-    try:
-        return read_songs(source, name, within)
-    except MidiError as error:
-        return str(error)
+_File = tuple[str, bytes | Path | Exception]  # its name, and its content or why there is none
+
+
+def _together(files: Iterable[tuple[str, Callable[[], bytes | Path]]], most: int) -> Iterator[list[_File]]:
+    """The files in their order, as many at a time as a worker is given: at most so many, and BYTES of them."""
+    some: list[_File] = []
+    size = 0
+    for name, get in files:
+        try:
+            content: bytes | Path | Exception = get()
+            size += len(content) if isinstance(content, bytes) else content.stat().st_size
+        except (MidiError, LibraryError) as error:
+            content = error
+        except OSError as error:
+            content = LibraryError(f"it cannot be read ({error.strerror or error})")
+        some.append((name, content))
+        if len(some) >= most or size >= BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _read_some(files: Sequence[_File], within: Limits) -> list[list[Song] | str]:
+    """Songs or reason of each; what is one piece by what can be told of it is read together with the others."""
+    found: list[list[Song] | str] = []
+    pieces: dict[int, tuple[dict, bytes]] = {}  # by their places
+    for name, content in files:
+        if isinstance(content, Exception):
+            found.append(str(content))
+            continue
+        try:
+            kind, data, _ = formats.look_at(content, name, within)
+            if kind == "midi":
+                pieces[len(found)] = ({"kind": kind}, data)
+            found.append([] if kind == "midi" else read_songs(data, name, within))
+        except MidiError as error:
+            found.append(str(error))
+    common, most = _asked(within)
+    answers = _pool(within).ask_each(common, [*pieces.values()], within.read_seconds, most, _unpack)
+    for place, answer in zip(pieces, answers, strict=True):
+        song = not isinstance(answer, Exception)
+        found[place] = [answer] if song else _why(answer, within) if isinstance(answer, sandbox.Fault) else str(answer)
+    return found
 
 
 def peak_mb() -> float:
@@ -88,15 +122,20 @@ def peak_mb() -> float:
     return _pool(limits.current()).peak_mb
 
 
-def _pool(within: Limits) -> sandbox.Pool:
-    return sandbox.pool(MODULE, within.read_mb, WORKERS)
+def _pool(within: Limits) -> pools.Pool:
+    return pools.pool(MODULE, within.read_mb, WORKERS)
+
+
+def _asked(within: Limits) -> tuple[dict, int]:
+    """What every request says, and the most bytes an answer may have."""
+    common = {"limits": dataclasses.asdict(within)}
+    return common, within.notes * NOTE.itemsize + _MOST_CHANGES * TEMPO.itemsize
 
 
 def _in_worker(kind: str, data: bytes, within: Limits) -> Song:
-    request = {"kind": kind, "limits": dataclasses.asdict(within)}
-    most = within.notes * NOTE.itemsize + _MOST_CHANGES * TEMPO.itemsize
+    common, most = _asked(within)
     try:
-        answer, sent = _pool(within).ask(request, data, within.read_seconds, most)
+        answer, sent = _pool(within).ask(common | {"kind": kind}, data, within.read_seconds, most)
         return _unpack(answer, sent)
     except sandbox.Refused as refused:
         raise MidiError(str(refused)) from None
@@ -159,12 +198,18 @@ def _unpack(about: dict, sent: memoryview | bytearray) -> Song:
         raise sandbox.Fault("crash", f"its answer is no song: {error}") from error
 
 
+@lru_cache(maxsize=1)
+def _limits(values: tuple[tuple[str, float], ...]) -> Limits:
+    """Made once for all the pieces that are read under the same."""
+    return Limits(**dict(values))
+
+
 def _answer(request: dict, data: bytes, send: Callable[[Any], None]) -> dict:
-    about, arrays = _pack(formats.read_piece(request["kind"], data, Limits(**request["limits"])))
+    about, arrays = _pack(formats.read_piece(request["kind"], data, _limits(tuple(request["limits"].items()))))
     for array in arrays:
         send(array)
     return about
 
 
 if __name__ == "__main__":
-    sandbox.serve(_answer)
+    serving.serve(_answer)

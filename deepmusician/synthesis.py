@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmusician import fluid, limits, sandbox
+from deepmusician import fluid, limits, pools, sandbox, serving
 from deepmusician.errors import RenderError
 
 MODULE = "deepmusician.synthesis"  # not __name__, which is __main__ in the worker
@@ -61,9 +61,9 @@ def _samples(sent: memoryview) -> np.ndarray:
     return np.frombuffer(sent, np.float32).reshape(-1, 2)
 
 
-def _pool(soundfont: Path) -> sandbox.Pool:
+def _pool(soundfont: Path) -> pools.Pool:
     size_mb = soundfont.stat().st_size // 1_000_000 if soundfont.is_file() else 0
-    return sandbox.pool(MODULE, MEMORY_MB + 10 * size_mb, WORKERS)
+    return pools.pool(MODULE, MEMORY_MB + 10 * size_mb, WORKERS)
 
 
 def _why(fault: sandbox.Fault, seconds: float) -> str:
@@ -82,4 +82,4 @@ def _answer(request: dict, midi: bytes, send: Callable[[Any], None]) -> dict:
 
 
 if __name__ == "__main__":
-    sandbox.serve(_answer)
+    serving.serve(_answer)

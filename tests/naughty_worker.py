@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from deepmusician import sandbox
+from deepmusician import serving
 from deepmusician.errors import MidiError
 
 SERVED = []
@@ -46,7 +46,13 @@ def refuse(request, data, send):
 def wear(request, data, send):
     if len(SERVED) > 1:
         os.abort()
-    return {"pid": os.getpid()}
+    send(data)
+    return {"pid": os.getpid(), "said": request.get("say")}
+
+
+def nap(request, data, send):
+    time.sleep(0.3)
+    return echo(request, data, send)
 
 
 def flood(request, data, send):
@@ -90,4 +96,4 @@ def sandbox_pipe():
 
 
 if __name__ == "__main__":
-    sandbox.serve(answer)
+    serving.serve(answer)

@@ -156,13 +156,39 @@ def test_many_files_come_back_in_order_with_songs_or_reasons():
                 assert "begins with 'MThd'" in songs
 
 
+def test_one_file_that_breaks_its_limits_costs_no_other_its_place():
+    many = midi_file(f"{C4} \n " * 40)
+    slow = b"**kern\n" + b"4c\n" * 60_000 + b"*-\n"
+    files = [("a.mid", ORCHESTRA), ("many.mid", many), ("slow.krn", slow), ("b.mid", ORCHESTRA), ("x.mid", b"MThd")]
+    within = Limits(notes=30, read_seconds=1)
+    assert len(reading.read_song(ORCHESTRA, "a.mid", within))
+    found = list(reading.read_many(((name, lambda data=data: data) for name, data in files * 2), within))
+    for i in (0, 5):
+        assert same(found[i][0], found[i + 3][0]) and len(found[i][0])
+        assert "at most 30 notes" in found[i + 1] and "takes longer" in found[i + 2] and "header" in found[i + 4]
+
+
+def test_what_a_worker_says_of_the_wrong_song_is_told_of_that_file_alone(monkeypatch):
+    unpack = reading._unpack
+
+    def doubtful(about, sent):
+        if about["title"] == "liar":
+            raise sandbox.Fault("crash", "its answer is no song")
+        return unpack(about, sent)
+
+    monkeypatch.setattr(reading, "_unpack", doubtful)
+    named = [midi_file(f"00 ff 03 04 {name.encode().hex(' ')} \n {C4}") for name in ("good", "liar", "fine")]
+    good, liar, fine = reading.read_many([("x.mid", lambda data=data: data) for data in named])
+    assert (good[0].title, fine[0].title) == ("good", "fine") and "broke down over it (its answer is no song)" in liar
+
+
 def test_files_are_fetched_only_a_few_ahead():
     fetched = []
-    files = [("a.mid", lambda: fetched.append(1) or midi_file(C4)) for _ in range(50)]
+    files = [("a.mid", lambda: fetched.append(1) or midi_file(C4)) for _ in range(300)]
     answers = reading.read_many(files)
     next(answers)
     answers.close()
-    assert len(fetched) <= 2 * reading.WORKERS
+    assert len(fetched) <= 2 * reading.WORKERS * reading.FILES < 300
 
 
 def test_names_in_any_encoding_are_readable_on_the_other_side():

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deepmusician.sandbox import Fault, Pool, Refused, Worker
+from deepmusician.pools import Pool
+from deepmusician.sandbox import Fault, Refused, Worker
 
 TESTS = Path(__file__).parent
 
@@ -77,6 +78,56 @@ def test_one_worn_out_by_other_work_has_not_the_last_word(pool):
     assert ask(pool, "wear")[0]["pid"] != first
 
 
+def each(pool, *doing, seconds=20.0):
+    """What comes of things asked together: what an echo said, or the error in the place of an answer."""
+    pieces = [({"do": do, "say": f"{i}"}, b"%d" % i) for i, do in enumerate(doing)]
+    found = pool.ask_each({"common": 1}, pieces, seconds, 1000, lambda told, sent: (told["said"], bytes(sent)))
+    return [
+        error.kind if isinstance(error, Fault) else error if isinstance(error, tuple) else str(error) for error in found
+    ]
+
+
+def echoes(*places):
+    return [(f"{i}", b"%d" % i) for i in places]
+
+
+def test_things_asked_together_are_answered_one_by_one_by_one_process(pool):
+    before = ask(pool, "echo", say="")[0]["pid"]
+    assert each(pool, "echo", "echo", "refuse", "echo") == [*echoes(0, 1), "it holds no notes", *echoes(3)]
+    assert ask(pool, "echo", say="")[0]["pid"] == before
+    assert each(pool) == []
+
+
+@pytest.mark.parametrize(
+    ("do", "kind"), [("fill", "memory"), ("fall", "crash"), ("fail", "crash"), ("flood", "crash"), ("babble", "crash")]
+)
+def test_one_of_many_that_breaks_the_worker_costs_no_other_its_answer(pool, do, kind):
+    assert each(pool, "echo", do, "echo", do, do, "echo") == [*echoes(0), kind, *echoes(2), kind, kind, *echoes(5)]
+    assert is_well(pool)
+
+
+def test_each_of_many_has_its_own_time(pool):
+    assert is_well(pool)  # it has started
+    started = time.monotonic()
+    found = each(pool, "nap", "nap", "nap", "hang", "nap", seconds=0.5)
+    assert found == [*echoes(0, 1, 2), "time", *echoes(4)]  # the naps take longer than that together
+    assert time.monotonic() - started < 10
+
+
+def test_of_many_one_worn_out_by_those_before_is_asked_of_a_fresh_one(pool):
+    assert each(pool, "wear", "wear", "wear") == echoes(0, 1, 2)
+
+
+def test_what_takes_an_answer_may_find_it_nonsense(pool):
+    def take(told, sent):
+        if told["said"] == "1":
+            raise Fault("crash", "no song")
+        return told["pid"]
+
+    found = pool.ask_each({}, [({"do": "echo", "say": f"{i}"}, b"") for i in range(3)], 20, 1000, take)
+    assert isinstance(found[1], Fault) and found[0] != found[2]  # whoever says such things is asked no more
+
+
 def test_one_that_died_while_idle_is_replaced(pool):
     os.kill(ask(pool, "echo", say="")[0]["pid"], signal.SIGKILL)
     assert is_well(pool)
@@ -109,7 +160,7 @@ def test_one_that_cannot_start_says_why():
 
 
 def test_computing_beyond_its_seconds_ends_even_a_worker_nobody_waits_for():
-    code = "from deepmusician.sandbox import _limit_cpu; _limit_cpu(0.1)\nwhile True: pass"
+    code = "from deepmusician.serving import _limit_cpu; _limit_cpu(0.1)\nwhile True: pass"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -signal.SIGXCPU
 
 
