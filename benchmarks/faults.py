@@ -8,6 +8,7 @@ disk    Everything that is saved is saved anew while the disk is full at the fir
         whole, and the error says in words what to do.
 
 app     The studio gets kill -9 while files are uploaded, a training runs, a piece is composed (see faults_app.py).
+users   Twenty people at once, two hundred actions each, all under the same names; nobody sees anything of another.
 drops   A browser's connection to it is dropped while a training runs; each time the page shows the training again.
 
 Each part prints a table; the program returns 1 where anything was lost or differed. `--kills 100` for each family takes
@@ -34,7 +35,7 @@ import faulty  # noqa: E402  how tests make faults
 import full_disk  # noqa: E402
 from conftest import scale_song  # noqa: E402
 
-from deepmusician import estimate, milestones, runner  # noqa: E402
+from deepmusician import estimate, milestones, people, runner, workspace  # noqa: E402
 from deepmusician.options import TrainOptions  # noqa: E402
 from deepmusician.store import DataSet, Entry  # noqa: E402
 
@@ -49,6 +50,8 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; without, all")
     parser.add_argument("--kills", type=int, default=100, help="kills of each family's trainings (default: 100)")
     parser.add_argument("--families", nargs="+", default=list(faulty.FAMILIES), choices=list(faulty.FAMILIES))
+    parser.add_argument("--users", type=int, default=20, help="people at once (default: 20)")
+    parser.add_argument("--actions", type=int, default=200, help="what each of them does (default: 200)")
     parser.add_argument("--app-kills", type=int, default=8, help="kills of the studio at each kind of work")
     parser.add_argument("--drops", type=int, default=100, help="dropped connections (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
@@ -145,6 +148,24 @@ def _walk(thing: full_disk.Thing, disks) -> tuple[int, int]:
     return tried, tried
 
 
+def users(folder: Path, args: argparse.Namespace) -> bool:
+    """Let many be in one studio at once."""
+    import users as together
+
+    os.environ["DEEPMUSICIAN_HOME"] = str(folder / "class-home")
+    os.environ[workspace.DOOR_VARIABLE] = people.CLASS
+    began = time.monotonic()
+    with together.classroom() as who:
+        seen = together.simulate(who, args.users, args.actions)
+    del os.environ[workspace.DOOR_VARIABLE]
+    others = [found for found in together.of_others(seen) if found]
+    print(
+        f"{args.users} users, {args.actions} actions each, in {time.monotonic() - began:.0f} s: they saw "
+        f"{sum(found.total() for found in seen):,} things of their own; {len(others)} saw something of another"
+    )
+    return not others
+
+
 def in_browser(name: str):
     """A part of faults_app.py, which needs a browser."""
 
@@ -156,7 +177,7 @@ def in_browser(name: str):
     return part
 
 
-PARTS = {"kills": kills, "disk": disk, "app": in_browser("app"), "drops": in_browser("connections")}
+PARTS = {"kills": kills, "disk": disk, "users": users, "app": in_browser("app"), "drops": in_browser("connections")}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,25 +1,23 @@
 """Several users: who comes in, whose things are whose, and that nobody sees another's."""
 
-import random
 import sys
-import threading
-from collections import Counter
 from pathlib import Path
 
 import pytest
+import users
 from conftest import scale_song
 from streamlit.testing.v1 import AppTest
 
-from deepmusician import checkpoint, history, keeping, listening, listening_store, people, workspace
+from deepmusician import checkpoint, history, listening, listening_store, people, workspace
 from deepmusician.capsule import import_run
 from deepmusician.cli import main
 from deepmusician.errors import CheckpointError, DoorError, LibraryError, QuotaError, RunError
 from deepmusician.ingest import ingest
 from deepmusician.library import read_source
 from deepmusician.options import TrainOptions
-from deepmusician.runs import Status, list_runs, new_run, open_run
+from deepmusician.runs import Status, new_run, open_run
 from deepmusician.serve_verb import is_here, prepare
-from deepmusician.shelf import delete_data_set, list_data_sets, list_deleted, load_data_set, save_data_set
+from deepmusician.shelf import list_data_sets, save_data_set
 from deepmusician.slots import training_slot
 from deepmusician.store import DataSet, Entry
 
@@ -30,20 +28,12 @@ SONG = scale_song(60, 4)
 
 @pytest.fixture
 def several(home, monkeypatch):
-    """A studio open to a class, in which each thread is one person by the id in `who`."""
+    """A studio open to a class, in which each thread is one person by the id in what this gives."""
     monkeypatch.setenv(workspace.DOOR_VARIABLE, people.CLASS)
     monkeypatch.setattr(people, "_COST", {"n": 2, "r": 1, "p": 1})
     people._wrong.clear()
-    who = threading.local()
-
-    def ask():
-        if getattr(who, "id", None) is None:
-            raise LibraryError("nobody has signed in here")
-        return workspace.person_folder(who.id)
-
-    workspace.set_whose(ask)
-    yield who
-    workspace.set_whose(None)
+    with users.classroom() as who:
+        yield who
 
 
 # ---- the door
@@ -167,65 +157,9 @@ def test_oidc_asks_for_what_it_needs(tmp_path, monkeypatch, capsys):
 # ---- whose is what
 
 
-def act(user, rng, seen):
-    """One of the things people do, all under the same names; what is seen is counted as this user's or not."""
-    name = rng.choice(("tunes", "songs", "run"))
-    mine = DataSet(name, (Entry.of(f"of {user}", SONG),))
-    match rng.randrange(9):
-        case 0:
-            save_data_set(mine, name)
-        case 1:
-            for found in list_data_sets():
-                seen.update(load_data_set(found).names)
-        case 2:
-            if found := list_data_sets():
-                delete_data_set(rng.choice(found))
-        case 3:
-            seen.update(f"of {user}" for _ in list_deleted())
-        case 4:
-            try:
-                run = new_run(TrainOptions(path=f"library:{name}"), name)
-                run.write_status(Status("finished"))
-                keeping.annotate(run, f"of {user}")
-            except RunError:
-                pass
-        case 5:
-            seen.update(run.about().note for run in list_runs())
-        case 6:
-            if found := list_runs():
-                keeping.delete(rng.choice(found))
-        case 7:
-            history.add(history.Request("bach-chorales", options={"seed": 1}), SONG, f"of {user}", "0" * 16)
-        case 8:
-            seen.update(piece.title for piece in history.history())
-
-
-def simulate(several, users, actions):
-    """What each of `users` threads saw of others, and how much each saw at all."""
-    seen = [Counter() for _ in range(users)]
-    errors = []
-
-    def live(user):
-        several.id = people.known_by("class", str(user), "").id
-        rng = random.Random(user)
-        try:
-            for _ in range(actions):
-                act(user, rng, seen[user])
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=live, args=(user,)) for user in range(users)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    return [{name for name in seen[user] if name != f"of {user}"} for user in range(users)], seen
-
-
 def test_twenty_users_at_once_see_nothing_of_each_other(several):
-    others, seen = simulate(several, 20, 16)
-    assert others == [set()] * 20
+    seen = users.simulate(several, 20, 16)
+    assert users.of_others(seen) == [set()] * 20
     assert sum(counter.total() for counter in seen) > 60
 
 
