@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -58,15 +58,32 @@ def to_musicxml(song: Song) -> bytes:
 
 
 def engrave(song: Song) -> Engraving:
-    """The song as a printed page. Raises ScoreError for a song that cannot be written down."""
+    """The song as printed pages; of a long one its first bars. Raises ScoreError where it cannot be written down."""
     import verovio
 
+    song, remarks = _beginning(song)
     toolkit = verovio.toolkit()
     toolkit.setOptions({"pageWidth": 2400, "adjustPageHeight": True, "scale": 42, "footer": "none", "svgViewBox": True})
     if not toolkit.loadData(to_musicxml(song).decode()):
         raise ScoreError("the score could not be engraved; take it home as MusicXML and open it in a notation program")
     pages = tuple(toolkit.renderToSVG(page) for page in range(1, toolkit.getPageCount() + 1))
-    return Engraving(pages, tuple(_times(toolkit.renderToTimemap({}))), tuple(_remarks(song)))
+    return Engraving(pages, tuple(_times(toolkit.renderToTimemap({}))), (*remarks, *_remarks(song)))
+
+
+def _beginning(song: Song) -> tuple[Song, tuple[str, ...]]:
+    """As many whole bars from the first on as hold no more than MAX_NOTES notes, and which these are where not all."""
+    onsets = song.notes["onset"][~song.notes["drum"]]
+    if len(onsets) <= MAX_NOTES:
+        return song, ()
+    starts = song.bar_starts()
+    bars = int(np.searchsorted(starts, onsets[MAX_NOTES], side="right")) - 1
+    if bars < 1:
+        raise ScoreError(f"a score shows {MAX_NOTES:,} notes, and more are in the first bar of this piece")
+    end = starts[bars]
+    notes = song.notes[song.notes["onset"] < end].copy()
+    notes["duration"] = np.minimum(notes["duration"], end - notes["onset"])
+    said = f"Bars 1 to {bars:,} of {len(starts):,} are written down: a score shows {MAX_NOTES:,} notes at most."
+    return replace(song, notes=notes), (said,)
 
 
 def _remarks(song: Song) -> Iterator[str]:
@@ -121,7 +138,10 @@ def _notated(song: Song) -> stream.Score:
     if not pitched.any():
         raise ScoreError("a score needs at least one pitched note, got none; drums are not written")
     if pitched.sum() > MAX_NOTES:
-        raise ScoreError(f"a score may have {MAX_NOTES} notes, this piece has {pitched.sum()}; write down a part of it")
+        raise ScoreError(
+            f"a score may have {MAX_NOTES:,} notes, this piece has {pitched.sum():,}; take it home as MIDI, which any "
+            "notation program opens"
+        )
     score = stream.Score()
     score.metadata = metadata.Metadata(title=song.title or "Untitled")
     written = quantise(song)

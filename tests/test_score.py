@@ -97,5 +97,17 @@ def test_drums_that_are_left_out_are_named():
 def test_what_cannot_be_written_says_why():
     with pytest.raises(ScoreError, match="at least one pitched note"):
         to_musicxml(Song.from_notes([]))
-    with pytest.raises(ScoreError, match="may have 6000 notes, this piece has 6001"):
+    with pytest.raises(ScoreError, match="may have 6,000 notes, this piece has 6,001; take it home as MIDI"):
         to_musicxml(Song.from_notes([(i, 1, 60) for i in range(6001)]))
+
+
+def test_of_a_long_piece_the_first_bars_are_engraved_and_it_is_said_which(monkeypatch):
+    monkeypatch.setattr("deepmusician.score.MAX_NOTES", 10)
+    rows = [(i / 2, 4, 60 + i % 12) for i in range(40)]  # eight notes a bar, each sounding into the next
+    told = engrave(Song.from_notes(rows, keys=np.array([(0, 0, False)], KEY)))
+    assert told.remarks == ("Bars 1 to 1 of 6 are written down: a score shows 10 notes at most.",)
+    assert max(beat for beat, _ in told.times) <= 4
+    assert len({name for _, names in told.times for name in names}) >= 8
+    monkeypatch.setattr("deepmusician.score.MAX_NOTES", 7)
+    with pytest.raises(ScoreError, match="shows 7 notes, and more are in the first bar"):
+        engrave(Song.from_notes(rows))
