@@ -28,6 +28,9 @@ ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, Runti
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the kinds that zipfile inflates no further than asked
 
 
+_LEFT_ABOUT = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
+
+
 class Archive:
     """A zip whose inflated bytes are counted. Raises LibraryError where it is none, or beyond a limit."""
 
@@ -83,8 +86,10 @@ def is_zip(label: str) -> bool:
 
 def is_hidden(label: str) -> bool:
     """Is it a file that systems leave about: .DS_Store, __MACOSX, Thumbs.db?"""
+    if "/" not in label and "\\" not in label:  # as nearly all are that are asked about by the hundred thousand
+        return label in _LEFT_ABOUT or (label[:1] == "." and label not in (".", ".."))
     parts = [part for part in label.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in parts)
+    return any(part.startswith(".") or part in _LEFT_ABOUT for part in parts)
 
 
 def _check_table(source: Path | BytesIO, limits: Limits) -> None:

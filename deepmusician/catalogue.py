@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +33,8 @@ CREATE TABLE pieces (
     twin INTEGER, twin_share REAL, UNIQUE (name)
 );
 CREATE INDEX pieces_source ON pieces (source);
-CREATE INDEX pieces_music ON pieces (music);
 CREATE INDEX pieces_style ON pieces (style);
 """
-_INSERT = f"INSERT INTO pieces (source, shard, {', '.join(PIECE)}) VALUES ({', '.join('?' * (len(PIECE) + 2))})"
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file, or one member of an archive, and the pieces found in it: tuples as PIECE names their values.
-
-    `pieces` is None where the file is as it was, though its time is another.
-    """
-
-    root: str
-    label: str
-    size: int
-    mtime: int
-    digest: bytes
-    pieces: tuple[tuple, ...] | None
 
 
 class Catalogue:
@@ -122,31 +104,53 @@ class Catalogue:
         """Whether any file was read yet."""
         return next(self.ask("SELECT 1 FROM sources LIMIT 1"), None) is not None
 
-    def archived(self, root: str, archive: str) -> bool:
-        """Whether an archive was gone through to its end: then it is kept as a source of its own, without pieces."""
-        return self.known(root, archive) is not None
+    def add(
+        self, shard: int, sources: Sequence[tuple[str, str, int, int, bytes]], pieces: Sequence[tuple],
+        same: Collection[int] = (),
+    ) -> None:  # fmt: skip
+        """Keep what was found in some files, in the place of what was found in them before.
 
-    def add(self, shard: int, sources: Iterable[Source]) -> None:
-        """Keep what was found in some files, in the place of what was found in them before."""
+        Of each file root, label, size, time and digest; of each piece its file's place among these, and what PIECE
+        names. Files at the places `same` have another time, and the pieces they had.
+        """
         with self._whole():
-            for source in sources:
-                self._add(shard, source)
+            first = next(self.ask("SELECT IFNULL(MAX(id), 0) + 1 FROM sources"))[0]
+            rows = ((first + i, *source) for i, source in enumerate(sources))
+            if self._inserted("INSERT OR IGNORE INTO sources VALUES (?, ?, ?, ?, ?, ?)", rows) < len(sources):
+                pieces = self._in_place_of_known(first, sources, pieces, same)
+            self._add_pieces(first, shard, pieces)
 
-    def _add(self, shard: int, source: Source) -> None:
-        where, about = (source.root, source.label), (source.size, source.mtime, source.digest)
-        new = self.db.execute("INSERT OR IGNORE INTO sources VALUES (NULL, ?, ?, ?, ?, ?)", (*where, *about))
-        row = new.lastrowid
-        if not new.rowcount:
-            (row,) = next(self.ask("SELECT id FROM sources WHERE root = ? AND label = ?", where))
-            self.db.execute("UPDATE sources SET size = ?, mtime = ?, digest = ? WHERE id = ?", (*about, row))
-            if source.pieces is None:
-                return
-            self.db.execute("DELETE FROM pieces WHERE source = ?", (row,))
-        for name, *values in source.pieces or ():
-            try:
-                self.db.execute(_INSERT, (row, shard, name, *values))
-            except sqlite3.IntegrityError:  # another piece is called so
-                self.db.execute(_INSERT, (row, shard, self._free(name), *values))
+    def _inserted(self, statement: str, rows: Iterable[tuple]) -> int:
+        before = self.db.total_changes
+        self.db.executemany(statement, rows)
+        return self.db.total_changes - before
+
+    def _in_place_of_known(
+        self, first: int, sources: Sequence[tuple], pieces: Sequence[tuple], same: Collection[int]
+    ) -> list[tuple]:
+        """Bring known sources up to date; the pieces, counted from those that these had."""
+        ids = []
+        for i, (root, label, *about) in enumerate(sources):
+            (row,) = next(self.ask("SELECT id FROM sources WHERE root = ? AND label = ?", (root, label)))
+            ids.append(row)
+            if row != first + i:
+                self.db.execute("UPDATE sources SET size = ?, mtime = ?, digest = ? WHERE id = ?", (*about, row))
+                if i not in same:
+                    self.db.execute("DELETE FROM pieces WHERE source = ?", (row,))
+        last = {row: i for i, row in enumerate(ids)}  # an archive may hold two members of one name
+        return [(ids[i] - first, *piece) for i, *piece in pieces if last[ids[i]] == i]
+
+    def _add_pieces(self, first: int, shard: int, pieces: Sequence[tuple]) -> None:
+        values = ", ".join(f"?{i + 2}" for i in range(len(PIECE)))
+        names = f"source, shard, {', '.join(PIECE)}"
+        insert = f"INSERT OR IGNORE INTO pieces ({names}) VALUES (?1 + {first}, {shard}, {values})"
+        self.db.execute("SAVEPOINT pieces")
+        if self._inserted(insert, pieces) < len(pieces):  # another piece is called so
+            self.db.execute("ROLLBACK TO pieces")
+            for i, name, *piece in pieces:
+                if not self._inserted(insert, [(i, name, *piece)]):
+                    self.db.execute(insert, (i, self._free(name), *piece))
+        self.db.execute("RELEASE pieces")
 
     def _free(self, name: str) -> str:
         """A name that no piece has: a.mid, a.mid (2)."""

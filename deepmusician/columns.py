@@ -9,7 +9,7 @@ from.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -161,17 +161,18 @@ def _is_bound(name: str) -> bool:
 # ---- to and from bytes and files
 
 
-def pack(columns: Columns) -> np.ndarray:
-    """All columns in one record: what is sent between processes and written."""
-    arrays = {name: np.asarray(getattr(columns, name), dtype) for name, dtype in _DTYPES.items()}
-    record = np.empty((), np.dtype([(name, array.dtype, array.shape) for name, array in arrays.items()]))
-    for name, array in arrays.items():
-        record[name] = array
-    return record
+def rows_of(columns: Columns) -> list[np.ndarray]:
+    """The bytes of each column, uint8, in the order in which they lie end to end between processes and in a file."""
+    return [np.ascontiguousarray(getattr(columns, name), dtype).view(np.uint8) for name, dtype in _DTYPES.items()]
+
+
+def _record(lengths: Mapping[str, int]) -> np.dtype:
+    return np.dtype([(name, dtype, (lengths[name],)) for name, dtype in _DTYPES.items()])
 
 
 def unpack(record: np.ndarray) -> Columns:
-    """Inverse of `pack`. Raises ValueError where it is something else, or its bounds lead astray."""
+    """The columns that are the fields of one record. Raises ValueError where it is something else, or its bounds lead
+    astray."""
     if record.dtype.names != tuple(_DTYPES):
         raise ValueError("it holds no columns of notes")
     for name, dtype in _DTYPES.items():
@@ -188,32 +189,40 @@ def unpack(record: np.ndarray) -> Columns:
 
 
 def lengths_of(columns: Columns) -> dict[str, int]:
-    """How long each column is: with it, `from_bytes` reads what `pack(...).tobytes()` wrote."""
+    """How long each column is: with it, `from_bytes` reads what `rows_of` gave, end to end."""
     return {name: len(getattr(columns, name)) for name in _DTYPES}
 
 
-def from_bytes(content: bytes | memoryview, lengths: dict[str, int]) -> Columns:
-    """The columns packed in `content`. Raises ValueError where the lengths are not its own."""
-    dtype = np.dtype([(name, kind, (int(lengths[name]),)) for name, kind in _DTYPES.items()])
-    if min(int(n) for n in lengths.values()) < 0 or len(content) != dtype.itemsize:
-        raise ValueError(f"{len(content)} bytes are not the {dtype.itemsize} that were promised")
-    return unpack(np.ndarray((), dtype, buffer=content))
+def from_bytes(content: bytes | memoryview, lengths: dict[str, int]) -> tuple[Columns, int]:
+    """The columns at the beginning of `content`, and the bytes they take. Raises ValueError where none are."""
+    lengths = {name: int(lengths[name]) for name in _DTYPES}
+    size = sum(length * _DTYPES[name].itemsize for name, length in lengths.items())
+    if min(lengths.values()) < 0 or len(content) < size:
+        raise ValueError(f"{len(content)} bytes are not the {size} that were promised")
+    return unpack(np.ndarray((), _record(lengths), buffer=content)), size
 
 
 def write_columns(path: Path, columns: Columns) -> int:
-    """Write a file of columns, there whole or not at all; returns its bytes."""
+    """Write a file of columns, whole or not at all, but for a loss of power before `settle`; returns its bytes."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with draft.open("wb") as file:
-            np.save(file, pack(columns), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
+            descr = np.lib.format.dtype_to_descr(_record(lengths_of(columns)))
+            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": ()})
+            for row in rows_of(columns):
+                file.write(row)
             size = file.tell()
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
     return size
+
+
+def settle(path: Path) -> None:
+    """Wait until a file is on the disk for good."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def open_columns(path: Path) -> Columns:

@@ -7,9 +7,11 @@ later call knows what it has read already. It holds one file at a time, so a mil
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from deepmusician import bulk
 from deepmusician.archives import is_hidden
@@ -19,8 +21,10 @@ from deepmusician.formats import SUFFIXES
 ARCHIVE_MB = 20_000  # an archive's own size; the largest collection has 2,000
 
 
-@dataclass(frozen=True)
-class Found:
+_ENDS = frozenset(suffix[1:] for suffix in SUFFIXES)
+
+
+class Found(NamedTuple):
     """A file to read: `label` is its path below `root`, `place` where it lies on disk.
 
     A member of an archive, or a file that is refused without reading it, has its `content`, or the reason, instead. An
@@ -38,7 +42,8 @@ class Found:
 
 def is_music(name: str) -> bool:
     """Whether a file of that name is read as music."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    _, dot, suffix = name.rpartition(".")
+    return suffix.lower() in _ENDS and bool(dot)
 
 
 def roots_of(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
@@ -58,7 +63,10 @@ def count(paths: Sequence[tuple[str, str]]) -> int:
     found = 0
     for _, place in paths:
         for path in _walk(place):
-            found += bulk.count(Path(path), is_music) if bulk.is_archive(path) else is_music(path)
+            if is_music(path):
+                found += 1
+            elif bulk.is_archive(path):
+                found += bulk.count(Path(path), is_music)
     return found
 
 
@@ -73,19 +81,28 @@ def find(
         below = os.path.join(root, "")
         for path in _walk(place):
             inside = path[len(below) :] if path.startswith(below) else os.path.relpath(path, root)
-            label = inside.replace(os.sep, "/")
+            label = inside if os.sep == "/" else inside.replace(os.sep, "/")
             try:
-                stat = os.stat(path)
+                seen = os.stat(path)
             except OSError as error:
                 yield Found(root, label, path, 0, 0, f"it cannot be read ({error.strerror})")
                 continue
-            about = (stat.st_size, stat.st_mtime_ns)
-            if bulk.is_archive(path):
-                if not is_known(root, label, *about):
-                    yield from _opened(root, label, path, *about, most_bytes)
+            about = (seen.st_size, seen.st_mtime_ns)
+            if not stat.S_ISREG(seen.st_mode):
+                is_folder = stat.S_ISDIR(seen.st_mode)
+                if is_folder or is_music(path):
+                    reason = "the folder cannot be looked into; see who may read it" if is_folder else "it is no file"
+                    yield Found(root, label, path, *about, reason)
             elif is_music(path):
-                large = f"a file may have at most {most_bytes:,} bytes, got {stat.st_size:,}; split it into pieces"
-                yield Found(root, label, path, *about, large if stat.st_size > most_bytes else None)
+                yield Found(root, label, path, *about, _too_large(seen.st_size, most_bytes))
+            elif bulk.is_archive(path) and not is_known(root, label, *about):
+                yield from _opened(root, label, path, *about, most_bytes)
+
+
+def _too_large(size: int, most: int) -> str | None:
+    if size <= most:
+        return None
+    return f"a file may have at most {most:,} bytes, got {size:,}; split it into pieces"
 
 
 def _opened(root: str, label: str, path: str, size: int, mtime: int, most_bytes: int) -> Iterator[Found]:
@@ -114,7 +131,7 @@ def _walk(place: str) -> Iterator[str]:
     while waiting:
         folder = waiting.pop()
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(folder), key=attrgetter("name"))
         except OSError:
             yield folder  # stands for what is in it, and is refused
             continue

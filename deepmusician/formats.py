@@ -13,7 +13,6 @@ Sources: MusicXML 4.0 (W3C), the ABC standard 2.1, the Humdrum guide.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import warnings
 import zipfile
@@ -107,10 +106,10 @@ def look_at(source: str | Path | bytes, name: str, limits: Limits) -> tuple[str,
     return kind, data, own_name
 
 
-def is_midi(name: str, data: bytes) -> bool:
-    """Whether a file is read as MIDI."""
-    suffix = os.path.splitext(name)[1].lower()  # not a Path, which takes as long as reading a short file
-    return (SUFFIXES.get(suffix) or _sniff(data)) == "midi"
+def is_midi(name: str) -> bool:
+    """Whether a file of that name is read as MIDI, whatever is in it."""
+    _, dot, suffix = name.rpartition(".")
+    return bool(dot) and SUFFIXES.get(f".{suffix.lower()}") == "midi"
 
 
 def _format_of(data: bytes, name: str) -> str:

@@ -6,46 +6,49 @@ import numba
 import numpy as np
 
 
-@numba.njit(cache=True, nogil=True, boundscheck=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def grams(bounds, onset, pitch, sound, scale, powers, inverse, lowest, keys, drum, least, share, most, whole):
     """(piece of each n-gram that its sketch takes in, its hash, how many n-grams each piece has), a piece at a time.
 
     int64 [G], uint64 [G], int64 [P]. `powers` are g, g², g³ …, and `inverse` times g is 1 in 64 bits, so the sum of an
-    n-gram comes of the one before. Taken in is what `sketches._thresholds` lets through of `least`, `share`, `most`.
+    n-gram is the difference of two sums from the start, divided by a power. Taken in is what `sketches._thresholds`
+    lets through of `least`, `share`, `most`.
     """
     size, longest = len(powers), 0
     for piece in range(len(bounds) - 1):
         longest = max(longest, bounds[piece + 1] - bounds[piece])
     owner, hashes = np.empty(2 * len(onset), np.int64), np.empty(2 * len(onset), np.uint64)
     counts, lines = np.zeros(len(bounds) - 1, np.int64), np.empty((2, longest), np.int64)
+    up, down = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.uint64)  # gⁱ, and g to the (size - i)
+    up[0], down[0] = 1, powers[size - 1]
+    for i in range(longest):
+        up[i + 1], down[i + 1] = up[i] * powers[0], down[i] * inverse
+    sums = np.zeros(longest + size, np.uint64)  # of the intervals up to here, each times its power; `size` before any
     count = 0
     for piece in range(len(bounds) - 1):
-        begin = count
+        moments, last, begin = 0, -1.0, count
+        for i in range(bounds[piece], bounds[piece + 1]):
+            key = np.int64(pitch[i])
+            if sound[i] >= drum or key < lowest or key >= lowest + keys:
+                continue
+            moment = np.rint(onset[i] * scale[piece])
+            if moments and moment == last:
+                lines[0, moments - 1] = max(lines[0, moments - 1], key)
+                lines[1, moments - 1] = min(lines[1, moments - 1], key)
+            else:
+                lines[0, moments] = lines[1, moments] = key
+                moments, last = moments + 1, moment
         for kind in range(2):
-            moments, last = 0, -1.0
-            for i in range(bounds[piece], bounds[piece + 1]):
-                key = np.int64(pitch[i])
-                if sound[i] >= drum or key < lowest or key >= lowest + keys:
-                    continue
-                moment = np.rint(onset[i] * scale[piece])
-                if moments == 0 or moment != last:
-                    lines[kind, moments] = key
-                    moments, last = moments + 1, moment
-                elif kind == 0:
-                    lines[kind, moments - 1] = max(lines[kind, moments - 1], key)
-                else:
-                    lines[kind, moments - 1] = min(lines[kind, moments - 1], key)
-            total, moving = np.uint64(0), 0
+            total, moved = np.uint64(0), -size
             for i in range(moments - 1):
                 step = lines[kind, i + 1] - lines[kind, i]
-                if i >= size:
-                    gone = lines[kind, i + 1 - size] - lines[kind, i - size]
-                    total, moving = (total - np.uint64(gone) * powers[0]) * inverse, moving - (gone != 0)
-                total, moving = total + np.uint64(step) * powers[min(i, size - 1)], moving + (step != 0)
-                if i >= size - 1 and moving:
-                    mixed = total * np.uint64(2) + np.uint64(kind)
+                total += np.uint64(step) * up[i]
+                sums[size + i] = total
+                if step:
+                    moved = i
+                if i >= size - 1 and i - moved < size:
+                    mixed = (total - sums[i]) * down[i] * np.uint64(2) + np.uint64(kind)
                     mixed ^= mixed >> np.uint64(31)
-                    owner[count] = piece
                     hashes[count] = mixed * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(size)
                     count += 1
         counts[piece] = count - begin
@@ -54,6 +57,6 @@ def grams(bounds, onset, pitch, sound, scale, powers, inverse, lowest, keys, dru
         end, count = count, begin
         for i in range(begin, end):
             if hashes[i] <= limit:
-                hashes[count] = hashes[i]
+                owner[count], hashes[count] = piece, hashes[i]
                 count += 1
     return owner[:count].copy(), hashes[:count].copy(), counts

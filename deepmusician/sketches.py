@@ -144,9 +144,10 @@ def _pairs(
     """Codes large * P + small of the pieces that share an n-gram, once for each they share."""
     hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for pieces, edges, some in blocks:
-        mine = some % np.uint64(parts) == part
+        owner = np.repeat(pieces, np.diff(edges))
+        mine = some % np.uint64(parts) == part if parts > 1 else slice(None)
         hashes.append(some[mine])
-        owners.append(np.repeat(pieces, np.diff(edges))[mine])
+        owners.append(owner[mine])
     hashed_, owner = np.concatenate(hashes), np.concatenate(owners)
     order = np.argsort(hashed_)
     again = hashed_[order][1:] == hashed_[order][:-1]

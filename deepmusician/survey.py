@@ -13,31 +13,43 @@ from typing import NamedTuple
 import numpy as np
 
 from deepmusician.columns import DRUM, Columns
-from deepmusician.glance import FRAMES_PER_BEAT, Glance, signature_name, usual_meter
+from deepmusician.glance import FRAMES_PER_BEAT, signature_name, usual_meter
 from deepmusician.roll import KEYS, LOWEST
 from deepmusician.scales import TONICS, likeliest_keys
 
+_WHOLE, _REAL = ("notes", "lost", "drums", "tracks", "bars", "frames", "low", "high"), ("minutes", "tempo_bpm")
+NUMBERS = np.dtype([*((name, "i8") for name in _WHOLE), *((name, "f8") for name in (*_REAL, "density", "polyphony"))])
+_KEYS = [f"≈ {tonic} {mode}" for mode in ("major", "minor") for tonic in TONICS]
 
-def survey(columns: Columns) -> list[Glance]:
+
+class Survey(NamedTuple):
+    """What a Glance tells, of each of P pieces: `numbers` [P] NUMBERS, named as its fields, `low` and `high` -1 where
+    nothing is learnt; `keys` and `meters` in words; `classes` float [P, 12]."""
+
+    numbers: np.ndarray
+    keys: list[str]
+    meters: list[str]
+    classes: np.ndarray
+
+
+def survey(columns: Columns) -> Survey:
     """Each piece at a glance."""
     pieces, ticks = len(columns), columns.ticks.astype(np.int64)
+    numbers = np.zeros(pieces, NUMBERS)
     if not pieces:
-        return []
+        return Survey(numbers, [], [], np.zeros((0, 12)))
     found = (_compiled() or _counted)(columns)
-    notes, kept, drums = np.diff(columns.notes), found.kept, found.drums
-    end_beats, beats = found.end / ticks, found.whole / ticks
-    values = zip(
-        kept.tolist(), (notes - kept - drums).tolist(), drums.tolist(), found.tracks.tolist(),
-        _bars(columns, end_beats).tolist(), (_seconds(columns, end_beats) / 60).tolist(),
-        np.ceil(end_beats * FRAMES_PER_BEAT - 1e-6).astype(int).tolist(), *_keys(columns, found.classes),
-        _tempos(columns, beats), _meters(columns, beats), found.low.tolist(), found.high.tolist(),
-        np.divide(kept, end_beats, out=np.zeros(pieces), where=found.end > 0).tolist(),
-        np.divide(found.total, found.sounding, out=np.zeros(pieces), where=kept > 0).tolist(), strict=True,
-    )  # fmt: skip
-    return [
-        Glance(n, *some, key, tempo, meter, low if n else None, high if n else None, density, voices, classes)
-        for n, *some, key, classes, tempo, meter, low, high, density, voices in values
-    ]
+    kept, end, beats = found.kept, found.end / ticks, found.whole / ticks
+    numbers["notes"], numbers["drums"], numbers["tracks"] = kept, found.drums, found.tracks
+    numbers["lost"] = np.diff(columns.notes) - kept - found.drums
+    numbers["bars"], numbers["minutes"] = _bars(columns, end), _seconds(columns, end) / 60
+    numbers["frames"] = np.ceil(end * FRAMES_PER_BEAT - 1e-6)
+    numbers["tempo_bpm"] = _tempos(columns, beats)
+    numbers["low"], numbers["high"] = np.where(kept > 0, [found.low, found.high], -1)
+    numbers["density"] = np.divide(kept, end, out=np.zeros(pieces), where=found.end > 0)
+    numbers["polyphony"] = np.divide(found.total, found.sounding, out=np.zeros(pieces), where=kept > 0)
+    classes = found.classes / ticks[:, None]
+    return Survey(numbers, _keys(columns, classes), _meters(columns, beats), classes)
 
 
 class Counted(NamedTuple):
@@ -130,7 +142,7 @@ def _seconds(columns: Columns, end: np.ndarray) -> np.ndarray:
     return np.bincount(piece, weights=spans, minlength=len(columns))
 
 
-def _tempos(columns: Columns, beats: np.ndarray) -> list[float]:
+def _tempos(columns: Columns, beats: np.ndarray) -> np.ndarray:
     """The tempo that holds for most of each piece; the first of those that hold as long."""
     at, bpm, begins = columns.tempo_at, columns.tempos["bpm"], columns.tempos["beat"]
     tempos = bpm[at[:-1]]
@@ -138,25 +150,27 @@ def _tempos(columns: Columns, beats: np.ndarray) -> list[float]:
         here = slice(at[piece], at[piece + 1])
         last = max(beats[piece], begins[here][-1])
         tempos[piece] = bpm[here][np.argmax(np.diff(begins[here], append=last))]
-    return tempos.tolist()
+    return tempos
 
 
 def _meters(columns: Columns, beats: np.ndarray) -> list[str]:
-    at, rows = columns.meter_at.tolist(), columns.meters
-    many = zip(at[:-1], at[1:], beats.tolist(), strict=True)
-    return [usual_meter(rows[first:last], length) for first, last, length in many]
+    """The meter of most of each piece, in words."""
+    at, rows = columns.meter_at, columns.meters
+    first = rows[at[:-1]]
+    both = zip(first["numerator"].tolist(), first["denominator"].tolist(), strict=True)
+    names = [f"{numerator}/{denominator}" for numerator, denominator in both]
+    for piece in np.flatnonzero(np.diff(at) > 1).tolist():
+        names[piece] = usual_meter(rows[at[piece] : at[piece + 1]], float(beats[piece]))
+    return names
 
 
-def _keys(columns: Columns, sums: np.ndarray) -> tuple[list[str], list[tuple[float, ...]]]:
-    """The key of each piece in words, and for how many beats each of its pitch classes sounds."""
-    classes = sums / columns.ticks[:, None]
-    heard = likeliest_keys(classes)
-    keys = [f"≈ {TONICS[best % 12]} {'major' if best < 12 else 'minor'}" for best in range(24)]
-    names = [keys[best] if best >= 0 else "" for best in heard.tolist()]
-    for i in np.flatnonzero(np.diff(columns.key_at)):
-        key = columns.keys[columns.key_at[i]]
-        names[i] = signature_name(int(key["fifths"]), bool(key["minor"]))
-    return names, [*map(tuple, classes.tolist())]
+def _keys(columns: Columns, classes: np.ndarray) -> list[str]:
+    """The key of each piece, in words, by what it names or else by the beats its pitch classes sound for."""
+    names = [_KEYS[best] if best >= 0 else "" for best in likeliest_keys(classes).tolist()]
+    for piece in np.flatnonzero(np.diff(columns.key_at)).tolist():
+        key = columns.keys[columns.key_at[piece]]
+        names[piece] = signature_name(int(key["fifths"]), bool(key["minor"]))
+    return names
 
 
 def _sounding(

@@ -1,6 +1,9 @@
 """Many files at once: the compiled reader gives what the careful one gives, or passes the file over."""
 
+import os
 import random
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -8,7 +11,8 @@ import numpy as np
 import pytest
 from midi_hex import C4, midi_file
 
-from deepmusician import batches, columns, formats, sketches
+from deepmusician import batch_worker, batches, columns, formats, marks, midi_columns, sketches
+from deepmusician.batch_worker import File
 from deepmusician.copies import lines
 from deepmusician.errors import LibraryError, MidiError
 from deepmusician.glance import Glance, glance
@@ -65,8 +69,8 @@ ODD = {
 
 def same(batch, place, song):
     """Whether a piece of a batch is that song, in everything."""
-    about = batch.pieces[place]
-    read = batch.columns.song(place, about.title, about.repairs, Touched(*about.touched))
+    touched = Touched(*batch.touched.get(place, (0, 0, 0, 0)))
+    read = batch.columns.song(place, batch.titles[place], batch.repairs.get(place, ()), touched)
     arrays = all(np.array_equal(getattr(read, a), getattr(song, a)) for a in ("notes", "tempos", "meters", "keys"))
     plain = ("ticks_per_beat", "tracks", "title", "repairs", "touched")
     return arrays and all(getattr(read, name) == getattr(song, name) for name in plain)
@@ -74,14 +78,15 @@ def same(batch, place, song):
 
 def holds(batch, contents):
     """Whether a batch holds what the careful reader makes of each file, its refusals too."""
-    for content, found in zip(contents, batch.files, strict=True):
+    place = {file: place for place, file in enumerate(batch.facts["file"].tolist())}
+    assert len(place) == len(batch.facts) == len(contents) - len(batch.refused)
+    for i, content in enumerate(contents):
         try:
             song = read_midi(content)
         except MidiError as error:
-            assert found == str(error)
+            assert batch.refused[i] == str(error)
             continue
-        assert len(found) == 1
-        assert same(batch, found[0], song)
+        assert same(batch, place[i], song)
     return True
 
 
@@ -104,11 +109,11 @@ SONGS = [made_up(seed) for seed in range(12)]
 
 @pytest.fixture(scope="module")
 def compiled():
-    return batches.compiled() or pytest.skip("numba is not installed")
+    return midi_columns.compiled() or pytest.skip("numba is not installed")
 
 
 def passed_over(content):
-    return not batches._read_plain([("a.mid", content)], DEFAULTS)[0]
+    return not len(midi_columns.read_plain(*batches.laid_out([content]), DEFAULTS).file)
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -138,41 +143,114 @@ def test_whatever_happens_to_a_file_both_readers_agree(compiled):
     assert holds(batches.read_batch([("a.mid", content) for content in contents], DEFAULTS), contents)
 
 
+UNCOMPILED = """
+import sys
+import numpy as np
+from deepmusician.midi_kernel import PAD, read_files
+
+class Guarded(np.ndarray):
+    def __getitem__(self, i):
+        assert np.ndim(i) == 0 and 0 <= i < len(self), i
+        return np.asarray(super().__getitem__(i))[()]
+
+data = np.frombuffer(sys.stdin.buffer.read(), np.uint8)
+n = int(data[:4].view("<i4")[0])
+starts, ends = data[4 : 4 + 16 * n].view("<i8").reshape(2, n)
+for start, end in zip(starts, ends):
+    file = np.array(data[4 + 16 * n :][start : end + PAD]).view(Guarded)
+    read = read_files(file, np.zeros(1, np.int64), np.array([end - start]), (3000, 20, 20000, 7200.0))
+    print(read.plain[0], *(column.tolist() for column in read[4:12]))
+"""
+
+
+def test_whatever_a_file_claims_the_compiled_reader_stays_within_its_arrays(compiled):
+    """Machine code checks no index; the same code uncompiled does, and reads the same."""
+    rng = random.Random(5)
+    contents = [*PLAIN.values(), *ODD.values()]
+    contents += [
+        midi_file("00 90 3c 40 \n" * 300),
+        midi_file("00 ff 03 00 \n" * 900 + C4),
+    ]  # more than there is room for
+    chord = [f"00 90 {pitch:02x} 40" for pitch in (*range(80, 60, -1), 65, 61, 90)]
+    ends = [event.replace("90", "80") for event in chord]
+    contents.append(midi_file("\n".join([*chord, "20 90 10 40", *ends, "00 80 10 00"])))
+    for _ in range(250):
+        content = bytearray(rng.choice(contents[: len(PLAIN)]))
+        for _ in range(rng.randint(1, 3)):
+            content[rng.randrange(22, len(content))] = rng.choice((0, 0x7F, 0x80, 0xFF, 0x90, rng.randrange(256)))
+        contents.append(bytes(content[: rng.choice((*3 * [len(content)], rng.randrange(len(content))))]))
+    data, starts, ends = batches.laid_out(contents)
+    sent = len(starts).to_bytes(4, "little") + starts.tobytes() + ends.tobytes() + data.tobytes()
+    told = subprocess.run(
+        [sys.executable, "-W", "error", "-c", UNCOMPILED], input=sent, capture_output=True, check=False,
+        cwd=Path(__file__).parents[1], env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+    )  # fmt: skip
+    assert not told.stderr
+    lines = told.stdout.decode().splitlines()
+    for line, start, end in zip(lines, starts, ends, strict=True):
+        read = compiled(data, np.array([start]), np.array([end]), (3000, 20, 20000, 7200.0))
+        meta = read.meta.copy()
+        meta[meta[:, 0] == 3, 2] -= start  # where a name lies
+        columns = (*read[4:11], meta)
+        assert line == " ".join(map(str, [read.plain[0], *(column.tolist() for column in columns)]))
+    assert sum(line.startswith("True") for line in lines) > 40
+
+
 def test_limits_hold_for_the_compiled_reader_too(compiled):
     content = write_midi(SONGS[1])
     most = replace(DEFAULTS, notes=len(SONGS[1]))
-    assert batches.read_batch([("a.mid", content)], most).files == ((0,),)
+    assert batches.read_batch([("a.mid", content)], most).facts["file"].tolist() == [0]
     for limits, words in (
         (replace(most, notes=len(SONGS[1]) - 1), "notes"),
         (replace(most, tracks=1), "tracks"),
         (replace(most, beats=30), "beats"),
         (replace(most, hours=0.001), "hours"),
     ):
-        assert words in batches.read_batch([("a.mid", content)], limits).files[0]
+        assert words in batches.read_batch([("a.mid", content)], limits).refused[0]
 
 
 def test_without_numba_everything_is_read_by_the_careful_reader(monkeypatch):
-    monkeypatch.setattr(batches, "compiled", lambda: None)
+    monkeypatch.setattr(midi_columns, "compiled", lambda: None)
     contents = [*list(PLAIN.values())[:4], ODD["format 2"]]
     assert holds(batches.read_batch([("a.mid", content) for content in contents], DEFAULTS), contents)
 
 
 def test_a_worker_answers_what_is_read_here():
     files = [("a.mid", PLAIN["maps"]), ("b.mid", ODD["no notes"]), ("c.mid", ODD["format 2"])]
-    here, there = batches.read_batch(files, DEFAULTS), batches.ask(files, DEFAULTS)
-    assert there.files == here.files == ((0,), "the file holds no notes; choose one with music in it", (1,))
-    assert [p.music for p in there.pieces] == [p.music for p in here.pieces]
+    here = batches.read_batch(files, DEFAULTS)
+    there = batch_worker.ask([File(name, len(content), content) for name, content in files], DEFAULTS)
+    assert there.refused == here.refused == {1: "the file holds no notes; choose one with music in it"}
+    assert there.facts.tolist() == here.facts.tolist()
+    assert there.facts["file"].tolist() == [0, 2]
     assert all(same(there, place, read_midi(files[i][1])) for place, i in ((0, 0), (1, 2)))
 
 
+def test_a_worker_opens_what_lies_on_disk_and_leaves_what_is_known(tmp_path):
+    for name in ("maps", "one note"):
+        (tmp_path / f"{name}.mid").write_bytes(PLAIN[name])
+    files = [File(str(tmp_path / f"{name}.mid"), 500) for name in ("maps", "nowhere", "one note")]
+    files.append(File("b.mid", len(PLAIN["one note"]), PLAIN["one note"]))
+    batch = batch_worker.ask(files, DEFAULTS, {2: marks.of_bytes(PLAIN["one note"]), 3: 7})
+    assert batch.facts["file"].tolist() == [0, 3]
+    assert (batch.same, list(batch.refused)) == ({2}, [1])
+    assert "cannot be read (No such file" in batch.refused[1]
+    assert batch.marks.tolist() == [marks.of_bytes(PLAIN["maps"]), marks.of_bytes(b""), *2 * [batch.marks[2]]]
+
+
 def test_a_batch_with_numbers_that_no_reader_gives_is_refused():
-    good = columns.of_songs(SONGS[:2])
-    batches.check(good)
+    good = batches.read_batch([("a.mid", write_midi(song)) for song in SONGS[:2]], DEFAULTS)
+    batch_worker.check(good)
     for name, value in (("pitch", 200), ("velocity", 128), ("track", 999), ("length", 0)):
-        bad = getattr(good, name).copy()
+        bad = getattr(good.columns, name).copy()
         bad[5] = value
         with pytest.raises(ValueError, match="out of range"):
-            batches.check(replace(good, **{name: bad}))
+            batch_worker.check(replace(good, columns=replace(good.columns, **{name: bad})))
+    for wrong, words in (
+        ({"titles": ["one"]}, "other pieces"), ({"keys": [1, 2]}, "other pieces"), ({"touched": {2: ()}}, "not there"),
+        ({"refused": {-1: ""}}, "not there"), ({"marks": good.marks[:1]}, "other files"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            batch_worker.check(replace(good, **wrong))
 
 
 # ---- columns
@@ -215,12 +293,14 @@ def test_a_survey_says_of_each_piece_what_a_glance_says():
     drums = Song.from_notes([(0, 1, 36)])
     drums.notes["drum"] = True
     songs += [drums, Song.from_notes([(0, 1, 20), (3, 1, 60)])]
-    for song, seen in zip(songs, survey(columns.of_songs(songs)), strict=True):
+    seen = survey(columns.of_songs(songs))
+    for i, song in enumerate(songs):
         told = glance(song)
         for field in fields(Glance):
-            mine, its = getattr(seen, field.name), getattr(told, field.name)
-            assert mine == (pytest.approx(its) if isinstance(its, float | tuple) else its), field.name
-            assert type(mine) is type(its), field.name
+            its, words = getattr(told, field.name), {"key": seen.keys, "meter": seen.meters, "classes": seen.classes}
+            mine = words[field.name][i] if field.name in words else seen.numbers[field.name][i]
+            its = -1 if its is None else its
+            assert mine == (its if isinstance(its, str) else pytest.approx(its)), field.name
 
 
 def tune(seed, n=400):
@@ -264,6 +344,15 @@ def test_n_grams_are_the_same_compiled_or_not(compiled):
     assert np.array_equal(one[1], other[1])
     assert np.array_equal(one[2], other[2])
     assert (len(one[0]), one[2].sum() > 5000) == (1149, True)
+
+
+def test_marks_are_the_same_compiled_or_not_and_tell_contents_apart(compiled, monkeypatch):
+    contents = [b"", b"\0", b"\0\0", b"12345678", b"123456789", b"8765432112345678", b"1234567887654321"]
+    laid, made = batches.laid_out(contents), columns.of_songs([*SONGS, replace(SONGS[0], ticks_per_beat=48)])
+    fast = marks.of_files(*laid).tolist(), marks.of_music(made).tolist()
+    monkeypatch.setattr(marks, "_compiled", lambda: None)
+    assert fast == ([*map(marks.of_bytes, contents)], marks.of_music(made).tolist())
+    assert len({*fast[0], *fast[1]}) == len(contents) + len(made)
 
 
 def test_files_of_the_real_world_are_read_alike(compiled):

@@ -17,7 +17,7 @@ from bombs import midi
 from conftest import TINY, scale_song
 from midi_hex import midi_file
 
-from deepmusician import batches, bulk, ingest, sandbox
+from deepmusician import batch_worker, bulk, finding, ingest, sandbox, tasks
 from deepmusician.catalogue import Catalogue
 from deepmusician.cli import main
 from deepmusician.collected import rows, shard_file
@@ -67,8 +67,15 @@ def told(name):
 
 def counting(monkeypatch):
     """The names of the files that are read from now on."""
-    read, names = ingest.read, []
-    monkeypatch.setattr(ingest, "read", lambda files, limits: names.extend(n for n, _ in files) or read(files, limits))
+    read, names = tasks.read, []
+
+    def counted(files, known, limits):
+        batch = read(files, known, limits)
+        asked = [i for i, file in enumerate(files) if not file.done and not isinstance(file.content, str)]
+        names.extend(files[i].label for i in asked if i not in batch.same)
+        return batch
+
+    monkeypatch.setattr(tasks, "read", counted)
     return names
 
 
@@ -185,10 +192,10 @@ def test_a_killed_call_is_gone_on_with_and_loses_no_file(home, tmp_path, monkeyp
     monkeypatch.setattr(ingest, "FILES", 8)
     add = Catalogue.add
 
-    def killed(self, number, sources):
+    def killed(self, number, *rest):
         if number == 4:
             raise KeyboardInterrupt
-        add(self, number, sources)
+        add(self, number, *rest)
 
     monkeypatch.setattr(Catalogue, "add", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -281,16 +288,16 @@ def test_a_scheduler_that_does_not_answer_is_named(home, tree, monkeypatch):
 def test_a_bomb_ends_its_worker_only_and_is_named(home, tree, monkeypatch, kind):
     """A file over which the batch breaks off is read alone, and so are those beside it."""
     (tree / "bomb.mid").write_bytes(midi(b"\x00\x90\x3c\x40\x60\x80\x3c\x00"))
-    ask, alone = batches.ask, ingest._alone
+    ask, alone = batch_worker.ask, tasks._alone
 
-    def breaks(files, limits):
-        if any(name == "bomb.mid" for name, _ in files):
+    def breaks(files, *rest):
+        if any(file.name.endswith("bomb.mid") for file in files):
             raise sandbox.Fault(kind)
-        return ask(files, limits)
+        return ask(files, *rest)
 
-    monkeypatch.setattr(batches, "ask", breaks)
+    monkeypatch.setattr(batch_worker, "ask", breaks)
     monkeypatch.setattr(
-        ingest, "_alone", lambda name, *rest: "it takes too much" if name == "bomb.mid" else alone(name, *rest)
+        tasks, "_alone", lambda name, *rest: "it takes too much" if name == "bomb.mid" else alone(name, *rest)
     )
     totals = ingest.ingest([tree], "all")
     assert told("all")["bomb.mid"] == ("refused", "it takes too much")
@@ -303,6 +310,22 @@ def test_a_real_bomb_ends_its_worker_only(home, tree, monkeypatch):
     totals = ingest.ingest([tree], "all")
     assert "may take 0.3 seconds" in told("all")["bomb.abc"][1]
     assert totals["kept"] == 7
+
+
+def test_what_is_no_file_or_cannot_be_looked_into_is_named(home, tree, monkeypatch):
+    os.mkfifo(tree / "pipe.mid")
+    (tree / "closed").mkdir()
+    scandir = os.scandir
+
+    def refused(folder):
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(finding.os, "scandir", refused)
+    ingest.ingest([tree], "all")
+    assert told("all")["pipe.mid"] == ("refused", "it is no file")
+    assert told("all")["closed"] == ("refused", "the folder cannot be looked into; see who may read it")
 
 
 # ---- archives

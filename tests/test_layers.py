@@ -153,7 +153,8 @@ def test_the_command_line_loads_nothing_slow():
 
 def test_only_the_rooms_that_say_so_load_anything_slow():
     excused = rooms_that_load_torch()
-    itself = {"__main__", "midi_kernel", "sketch_kernel", "survey_kernel"}  # numba's, loaded where many files are read
+    kernels = {"mark_kernel", "midi_kernel", "order_kernel", "sketch_kernel", "survey_kernel"}  # of many files
+    itself = {"__main__", *kernels}
     quick = [module for module in FILES if room_of(module) not in excused and module not in itself]
     assert slow_modules_after("; ".join(f"import deepmusician.{module}" for module in quick)) == []
 
