@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from math import ceil
 from typing import Any
 
 import streamlit as st
 
 from deepmusician.history import COMPOSED, Request, find, keep_song, kept_song
 from deepmusician.instruments import INSTRUMENTS, PROGRAM_NAMES
+from deepmusician.limits import current
 from deepmusician.notes import Song
 from deepmusician.options import GenerateOptions
 from deepmusician.scales import SCALES, TONICS, find_scale, parse_scale, share_in_scale
@@ -203,7 +205,8 @@ def choose_piece(label: str, sources: tuple[str, ...]) -> Song | None:
 
 def _from_file(place: str) -> Song | None:
     """A piece from a file; it stays when another page is visited."""
-    file = st.file_uploader("The piece", type=[kind.lstrip(".") for kind in KINDS if kind != ".zip"])
+    kinds, most = [kind.lstrip(".") for kind in KINDS if kind != ".zip"], max(1, ceil(current().file_mb))
+    file = st.file_uploader("The piece", type=kinds, max_upload_size=most)  # the session holds it while it is shown
     if file:
         song = _read(file.getvalue(), file.name)
         st.session_state[place] = file.name, keep_song(song)
