@@ -186,10 +186,11 @@ def bring_back(id: str) -> Piece | None:
 
 
 def keep_song(song: Song) -> str:
-    """Keep a song that a piece begins from; returns its fingerprint. The same song is kept once."""
+    """Keep a song that a piece begins from; returns its fingerprint. The same song is kept once. Raises QuotaError."""
     name = fingerprint(song)
     place = _folder() / _SONGS / name
     if not place.is_dir():
+        check_room()
         write_entries(place, [Entry.of(song.title or "a song", song)])
     return name
 

@@ -20,6 +20,7 @@ from deepmusician.atomic import AtomicFolder
 from deepmusician.collected import Collection, shard
 from deepmusician.columns import DRUM, Columns
 from deepmusician.decisions import AS_READ
+from deepmusician.quota import check_room
 from deepmusician.roll import KEYS, LOWEST, nearest_frame, pack, raster
 from deepmusician.workspace import cache_dir
 
@@ -66,6 +67,7 @@ def planes_of(
     home.mkdir(exist_ok=True)
     folder = home / key_of(collection, about)
     if not folder.is_dir():
+        check_room()
         with AtomicFolder(folder) as draft:
             _write(draft, collection, grid, n_planes, remove_zeros, by_song, progress)
     planes = [_open(folder / f"{name}.bin", KEYS if name == "velocity" else KEYS // 8) for name in _FILES[:n_planes]]

@@ -218,6 +218,7 @@ def test_who_keeps_as_much_as_one_may_is_told_so_and_keeps_it(several, home, mon
         lambda: save_data_set(tunes, "more"),
         lambda: new_run(TrainOptions(path="library:tunes")),
         lambda: history.add(history.Request("bach-chorales", options={"seed": 1}), SONG, "a", "0" * 16),
+        lambda: history.keep_song(SONG),
         lambda: import_run(b"whatever"),
         lambda: ingest([midi_folder], "many"),
         lambda: listening.new_test(None, listening.ListeningOptions("bach-chorales")),
