@@ -34,6 +34,7 @@ KEY = np.dtype([("beat", "f8"), ("fifths", "i1"), ("minor", "?")])  # fifths: -7
 
 DEFAULT_BPM = 120.0  # what MIDI assumes where a file names no tempo
 DEFAULT_METER = (4, 4)
+SHORTEST_BAR = 0.25  # beats: a semiquaver
 
 
 class Touched(NamedTuple):
@@ -140,10 +141,14 @@ class Song:
         return self.tempos["beat"][i] + (seconds - self._tempo_seconds[i]) * self.tempos["bpm"][i] / 60.0
 
     def bar_starts(self) -> np.ndarray:
-        """Beat at which each bar begins, up to the song's end; a new meter begins a new bar."""
+        """Beat at which each bar begins, up to the song's end; a new meter begins a new bar.
+
+        Bars shorter than SHORTEST_BAR are taken together: a hostile file could have a million.
+        """
         end = self.beats  # a meter may lie a hundred million beats beyond the last note
         ends = np.minimum(np.append(self.meters["beat"][1:], end), end)
         lengths = self.meters["numerator"] * 4.0 / self.meters["denominator"]
+        lengths *= np.ceil(SHORTEST_BAR / lengths)
         spans = zip(self.meters["beat"], ends, lengths, strict=True)
         return np.concatenate([np.arange(start, end - 1e-9, length) for start, end, length in spans])
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from music21 import stream
 
 MAX_NOTES = 6000  # more take minutes to engrave and are no pleasure to read
+MAX_MEASURES = 6000  # of all staves; an empty one takes as long as a note or two
 MAX_VOICES = 4  # on a staff; a note that finds none free ends the one that has sounded longest
 BINARY, TRIPLET = 4, 3  # places in a beat
 SPLIT, LOW, HIGH = 60, 55, 65  # a track with notes under LOW and from HIGH on is split at middle C
@@ -71,18 +72,20 @@ def engrave(song: Song) -> Engraving:
 
 
 def _beginning(song: Song) -> tuple[Song, tuple[str, ...]]:
-    """As many whole bars from the first on as hold no more than MAX_NOTES notes, and which these are where not all."""
-    onsets = song.notes["onset"][~song.notes["drum"]]
-    if len(onsets) <= MAX_NOTES:
+    """As many whole bars from the first on as a score may have, and which these are where not all."""
+    pitched, starts = ~song.notes["drum"], song.bar_starts()
+    onsets = song.notes["onset"][pitched]
+    bars = MAX_MEASURES // max(1, 2 * len(np.unique(song.notes["track"][pitched])))  # a track may need two staves
+    if len(onsets) > MAX_NOTES:
+        bars = min(bars, int(np.searchsorted(starts, onsets[MAX_NOTES], side="right")) - 1)
+    if bars >= len(starts):
         return song, ()
-    starts = song.bar_starts()
-    bars = int(np.searchsorted(starts, onsets[MAX_NOTES], side="right")) - 1
     if bars < 1:
         raise ScoreError(f"a score shows {MAX_NOTES:,} notes, and more are in the first bar of this piece")
     end = starts[bars]
     notes = song.notes[song.notes["onset"] < end].copy()
     notes["duration"] = np.minimum(notes["duration"], end - notes["onset"])
-    said = f"Bars 1 to {bars:,} of {len(starts):,} are written down: a score shows {MAX_NOTES:,} notes at most."
+    said = f"Bars 1 to {bars:,} of {len(starts):,} are written down: the whole would take too long to engrave."
     return replace(song, notes=notes), (said,)
 
 
@@ -142,6 +145,10 @@ def _notated(song: Song) -> stream.Score:
             f"a score may have {MAX_NOTES:,} notes, this piece has {pitched.sum():,}; take it home as MIDI, which any "
             "notation program opens"
         )
+    measures = len(song.bar_starts()) * len(np.unique(song.notes["track"][pitched]))
+    if measures > MAX_MEASURES:
+        few = f"a score may have {MAX_MEASURES:,} bars of all its tracks"
+        raise ScoreError(f"{few}, this piece has {measures:,}; take it home as MIDI")
     score = stream.Score()
     score.metadata = metadata.Metadata(title=song.title or "Untitled")
     written = quantise(song)

@@ -82,7 +82,7 @@ def test_impossible_songs_are_refused_in_words(build, message):
 def test_bars_end_with_the_song_where_a_meter_lies_far_beyond_it():
     meters = np.array([(0, 4, 4), (6, 1, 128), (2**28, 1, 128), (2**30, 4, 4)], METER)
     song = Song.from_notes([(0, 7, 60)], meters=meters)
-    assert song.bar_starts().tolist() == [0, 4, *(6 + np.arange(32) / 32)]
+    assert song.bar_starts().tolist() == [0, 4, 6, 6.25, 6.5, 6.75]  # 1/128 is no bar
 
 
 def test_a_meter_that_begins_as_the_song_ends_begins_no_bar():

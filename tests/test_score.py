@@ -105,9 +105,19 @@ def test_of_a_long_piece_the_first_bars_are_engraved_and_it_is_said_which(monkey
     monkeypatch.setattr("deepmusician.score.MAX_NOTES", 10)
     rows = [(i / 2, 4, 60 + i % 12) for i in range(40)]  # eight notes a bar, each sounding into the next
     told = engrave(Song.from_notes(rows, keys=np.array([(0, 0, False)], KEY)))
-    assert told.remarks == ("Bars 1 to 1 of 6 are written down: a score shows 10 notes at most.",)
+    assert told.remarks == ("Bars 1 to 1 of 6 are written down: the whole would take too long to engrave.",)
     assert max(beat for beat, _ in told.times) <= 4
     assert len({name for _, names in told.times for name in names}) >= 8
     monkeypatch.setattr("deepmusician.score.MAX_NOTES", 7)
     with pytest.raises(ScoreError, match="shows 7 notes, and more are in the first bar"):
         engrave(Song.from_notes(rows))
+
+
+def test_a_piece_of_few_notes_in_endless_bars_is_engraved_as_far_as_it_goes(monkeypatch):
+    monkeypatch.setattr("deepmusician.score.MAX_MEASURES", 8)
+    rows = [(beat, 1, pitch, 80, 0, False, track) for beat in (0, 16, 800) for track, pitch in enumerate((60, 40))]
+    song = Song(np.array(rows, NOTE), tracks=(Track("a"), Track("b")), keys=np.array([(0, 0, False)], KEY))
+    told = engrave(song)
+    assert told.remarks == ("Bars 1 to 2 of 201 are written down: the whole would take too long to engrave.",)
+    with pytest.raises(ScoreError, match="may have 8 bars of all its tracks, this piece has 402; take it home as MIDI"):
+        to_musicxml(song)
