@@ -49,9 +49,7 @@ class Pool:
                     log.info("%s failed after %d requests (%s); asking a fresh one", self.module, worker.served, fault)
         raise AssertionError("unreachable")
 
-    def ask_each(
-        self, common: dict, pieces: Sequence[Piece], seconds: float, most_bytes: int, take: Take
-    ) -> list[Any]:
+    def ask_each(self, common: dict, pieces: Sequence[Piece], seconds: float, most_bytes: int, take: Take) -> list[Any]:
         """As `Worker.ask_each`, of all pieces: where one breaks the worker, its Fault stands in its place, and those
         after it are asked of a fresh one."""
         found: list[Any] = []

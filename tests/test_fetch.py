@@ -15,10 +15,11 @@ from deepmusician import cli, fetch
 from deepmusician.collected import styles as styles_of
 from deepmusician.download import Remote
 from deepmusician.errors import LibraryError, OptionError
-from deepmusician.fetch import Collection, bring, collection, list_collections, place_of, remotes_of, unpack
+from deepmusician.fetch import Collection, bring, collection, list_collections, place_of, remotes_of
 from deepmusician.limits import Limits
 from deepmusician.midi import write_midi
 from deepmusician.shelf import folder_of, load_data_set
+from deepmusician.unpacking import unpack
 
 NAMES = [
     "maestro", "classical-archives", "symbolic-music-data", "video-game-music", "vgmusic", "bitmidi", "lakh",

@@ -264,7 +264,7 @@ def test_workers_and_a_dask_cluster_give_the_same_data_set(home, tmp_path, monke
     ingest.ingest([folder], "alone", workers=1)
     ingest.ingest([folder], "two", workers=2)
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
     ) as cluster:
         ingest.ingest([folder], "dask", scheduler=cluster.scheduler_address)
     alone = load_data_set("alone")
