@@ -4,13 +4,12 @@ A split is two arrays: `SPLIT` uint8 [frames, 11] packed, `SPLIT_lengths` int [s
 what an array's header says is looked at before anything is taken in, what inflates is counted, and no more memory is
 taken than has come. Arrays of objects, which would be pickles, have no type that is read.
 
-Sources: Boulanger-Lewandowski et al., ICML 2012 (the sets); NumPy, NEP 1 (the format).
+Source: Boulanger-Lewandowski et al., ICML 2012 (the sets).
 """
 
 from __future__ import annotations
 
 import math
-import tokenize
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from deepmusician.archives import Archive
+from deepmusician.arrays import read_header
 from deepmusician.errors import LibraryError
 from deepmusician.limits import Limits
 from deepmusician.roll import KEYS
@@ -27,9 +27,6 @@ from deepmusician.rolls import Rolls
 WITHIN = Limits(file_mb=500, zip_mb=1_000, zip_files=100)
 WIDTH = KEYS // 8  # bytes of a packed frame
 _NPY, _LENGTHS = ".npy", "_lengths"
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-# what NumPy raises over a header, which it reads as Python's literals
-_ERRORS = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
 
 Form = Callable[[np.dtype, tuple[int, ...]], bool]
 
@@ -86,9 +83,6 @@ def _header(start: bytes, name: str) -> tuple[np.dtype, tuple[int, ...], bool, i
     """Type, shape, whether in Fortran's order, and where the data begins; by the first bytes of an array's file."""
     stream = BytesIO(start)
     try:
-        shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
-    except (KeyError, *_ERRORS) as error:
-        raise LibraryError(f"{name} is no array of NumPy's ({' '.join(str(error).split())[:200]})") from None
-    if min(shape, default=0) < 0:
-        raise LibraryError(f"{name} cannot have the shape {list(shape)}")
-    return dtype, shape, fortran, stream.tell()
+        return *read_header(stream), stream.tell()
+    except ValueError as error:
+        raise LibraryError(f"{name}: {error}") from None

@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from deepmusician.arrays import read_header
 from deepmusician.atomic import AtomicFolder
 from deepmusician.errors import LibraryError, MidiError
 from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track
@@ -108,8 +109,7 @@ def _save_notes(path: Path, notes: np.ndarray) -> None:
 def _load_notes(path: Path) -> np.ndarray:
     """The notes of a file, mapped; it is no larger and no smaller than its header says."""
     with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        dtype, shape, _ = read_header(file)
         begin = file.tell()
     if dtype != NOTE or len(shape) != 1:
         raise ValueError(f"{path.name} holds {dtype}")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import tracemalloc
 import zipfile
 
@@ -14,7 +15,7 @@ from deepmusician.notes import NOTE, Song
 from deepmusician.parcels import LARGEST, export_data_set, import_data_set, parcel_name
 from deepmusician.shelf import list_data_sets, save_data_set
 from deepmusician.store import CATALOGUE_FILE, NOTES_FILE, DataSet, Entry
-from tests.bombs import link, many_entries, zipped
+from tests.bombs import flipped, link, many_entries, zipped
 
 
 @pytest.fixture
@@ -161,3 +162,16 @@ def test_a_data_set_that_could_not_come_back_is_not_exported(parcel, monkeypatch
     monkeypatch.setitem(parcels.LARGEST, CATALOGUE_FILE, 100)
     with pytest.raises(LibraryError, match=r"mine is too large for one zip \(catalogue.json has"):
         export_data_set("mine")
+
+
+@pytest.mark.parametrize("file", LARGEST)
+def test_a_parcel_with_anything_changed_in_it_is_read_or_refused(parcel, file):
+    words = (b"[", b"null", b"-1", b"1e999", b"{}", b'"x"', b"9" * 30, b"", b"true", b"NaN", b"((", b"'")
+    for seed in range(40):
+        chance, content = random.Random(seed), bytearray(flipped(parcel[file], seed) if seed % 2 else parcel[file])
+        at = chance.randrange(len(content))
+        content[at : at + chance.randrange(5)] = chance.choice(words)
+        try:
+            assert import_data_set(zipped(*(parcel | {file: bytes(content)}).items()), "back").songs
+        except LibraryError as error:
+            assert "\n" not in str(error)

@@ -123,11 +123,12 @@ def refused(tmp_path, *members):
         (header(descr="(" * 3000 + ")" * 3000), "no array of NumPy's"),
         (header(descr="{[]: 1}"), "no array of NumPy's"),
         (header(descr="'|u1"), "no array of NumPy's"),
+        (header(descr="'|u1', (("), "no array of NumPy's"),
         (header(shape=" " * 20_000 + "(4, 11)"), "no array of NumPy's"),
         (b"\x93NUMPY\x09\x00" + bytes(80), "no array of NumPy's"),
         (b"", "not of the length its header says"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_header_is_looked_at_before_memory_is_given_to_what_it_says(tmp_path, content, reason):
     said = refused(tmp_path, ("valid.npy", content), ("valid_lengths.npy", LENGTHS))
