@@ -24,7 +24,7 @@ from deepmusician.glance import Glance
 from deepmusician.notes import Song, Touched
 from deepmusician.store import DataSet, Entry
 
-OPEN = 64  # shards that are mapped at once
+OPEN = 8  # shards that are mapped at once: what was read of them, 20 MB each, counts as memory in use
 
 
 def is_collected(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from deepmusician.errors import LibraryError, OptionError
 from deepmusician.flags import verb as add_verb
+from deepmusician.plurals import count
 from deepmusician.progress import IngestBar
 
 TOLD = 5  # refused files that are named
@@ -82,6 +83,8 @@ def _sentence(name: str, totals: dict[str, float]) -> str:
 
 
 def _rate(fresh: int, known: int, seconds: float) -> str:
+    if known and not fresh:
+        return f"nothing new: {count(known, 'file')} as they had been"
     text = f"{fresh:,} files read in {seconds:,.1f} s, {fresh / max(seconds, 1e-9):,.0f} a second"
     return text + (f"; {known:,} were as they had been" if known else "")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from deepmusician.catalogue import Catalogue
-from deepmusician.collected import shard
-from deepmusician.columns import bounds
+from deepmusician.collected import shard_file
+from deepmusician.columns import Columns, bounds, open_columns
 from deepmusician.copies import Lines, lines
 from deepmusician.sketches import find_twins
 
-ROUND = 500_000  # hashes of sketches that are compared at a time
+ROUND = 1_000_000  # hashes of sketches that are compared at a time
 
 
 def mark_twins(catalogue: Catalogue, folder: Path) -> None:
@@ -34,22 +34,25 @@ def mark_twins(catalogue: Catalogue, folder: Path) -> None:
     order = np.lexsort((at[:, 1], at[:, 0]))
     blocks = np.split(order, np.flatnonzero(np.diff(at[order, 0])) + 1)
     grams, sizes = np.zeros(len(id_), np.int64), np.zeros(len(id_), np.int64)
+
+    def columns(number: int) -> Columns:  # not kept open, or all that was looked at would count as memory in use
+        return open_columns(shard_file(folder, number))
+
     for mine in blocks:
-        notes = shard(folder, int(at[mine[0], 0]))
+        notes = columns(int(at[mine[0], 0]))
         grams[mine], sizes[mine] = notes.grams[at[mine, 1]], np.diff(notes.sketch_at)[at[mine, 1]]
 
     def sketches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for mine in blocks:
-            notes = shard(folder, int(at[mine[0], 0]))
-            wanted = np.zeros(len(notes), bool)
+            notes = columns(int(at[mine[0], 0]))
+            counts, wanted = np.diff(notes.sketch_at), np.zeros(len(notes), bool)
             wanted[at[mine, 1]] = True
-            counts = np.diff(notes.sketch_at)
             yield mine, bounds(counts[at[mine, 1]]), notes.sketch[np.repeat(wanted, counts)]
 
     @lru_cache(maxsize=256)
     def all_lines(i: int) -> Lines:
         number, place = at[i].tolist()
-        return lines(shard(folder, number).song(place))
+        return lines(columns(number).song(place))
 
     twins = find_twins(sketches, grams, sizes, all_lines, rounds=1 + int(sizes.sum()) // ROUND)
     near = [(int(id_[twin.index]), int(id_[twin.original]), twin.share) for twin in twins]

@@ -6,6 +6,7 @@ import json
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 from conftest import scale_song
@@ -85,6 +86,16 @@ def test_the_list_says_of_each_what_it_is_its_licence_and_how_to_cite_it(capsys)
     for each in list_collections():
         for text in (each.title, each.what, each.licence, each.cite, each.site, each.size):
             assert text in out
+
+
+def test_the_readme_tells_of_each_too():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for each in list_collections():
+        rows = [row for row in readme.splitlines() if row.startswith(f"| `{each.name}` |")]
+        assert len(rows) == 2
+        assert each.title.partition(" (")[0] in rows[0]
+        assert each.licence.partition(";")[0] in rows[0]
+        assert each.cite in rows[1]
 
 
 def test_only_published_hashes_stand_in_the_table():

@@ -413,7 +413,7 @@ def test_the_command_reads_says_and_trains(home, tree, capsys):
     assert "1 near-duplicates are left out" in said or "1 near-duplicate is left out" in said
     assert "deepmusician train -p all" in said
     assert main(["ingest", "-o", "all", "--resume"]) == 0
-    assert "0 files read" in capsys.readouterr().out
+    assert "nothing new: 9 files as they had been" in capsys.readouterr().out
     assert main(["library"]) == 0
     assert "7 of 9 files learnt from" in capsys.readouterr().out
     assert main(["library", "all"]) == 0
