@@ -2,11 +2,11 @@
 
     python benchmarks/composing.py [--frames 256] [--batch 256] [--tries 3] [--recipes deep-musician studio]
 
-One piece after the other is a matter of reading every weight once a frame, so its measure is the bandwidth at which
-one core reads as many bytes again and again; many pieces at once is a matter of matrix products. The networks are
-untrained: what a frame costs does not depend on what was learnt. Ours draws each key by its honest probability and
-reads what it wrote again every `seq_len` frames, as it was trained; the original took whatever reached a threshold
-and never looked back. One thread, in CPU seconds.
+One piece is a matter of reading every weight once a frame, so its measure is the bandwidth at which one core reads as
+many bytes again and again; many pieces at once are a matter of matrix products. The networks are untrained: what a
+frame costs does not depend on what was learnt. Ours draws each key by its honest probability and reads what it wrote
+again every `seq_len` frames, as it was trained, which is as many weights again but those of its inputs; the original
+took whatever reached a threshold and never looked back. Both limits are printed. One thread, in CPU seconds.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from deepmusician.recipes import list_recipes, recipe_options
 HOW = {"as it is": Sampling(), "temperature 0.7, top-p 0.8": Sampling("sample", 0.7, 0.8)}
 FREQUENCY = 4 / 88  # how often a key sounds
 FLOP_PER_WEIGHT = 2
+FEW = 4  # pieces at once, as variations
 
 
 def main() -> None:
@@ -42,29 +43,48 @@ def main() -> None:
     print(f"{machine()}\n")
     network = OriginalLoop()
     megabytes = 4e-6 * sum(p.numel() for part in (network.decoder, network.classifier) for p in part.parameters())
+    again = 4e-6 * sum(p.numel() for name, p in network.encoder.named_parameters() if name.startswith("weight_hh"))
     bandwidth, peak = read_bandwidth(megabytes), gemm_peak(clock=time.thread_time)
-    print(f"{megabytes:.1f} MB of weights are read at {bandwidth:.0f} GB/s; matrix products at {peak:.0f} GFLOP/s\n")
-    columns = f"{'frames/s':>10}{'× original':>12}{'of bandwidth':>14}"
-    print(f"{'one piece':45}{columns}")
+    print(f"{megabytes:.1f} MB of weights are read at {bandwidth:.0f} GB/s, so nobody composes one piece faster than")
+    print(
+        f"{bandwidth / megabytes * 1e3:,.0f} frames/s, nor with {again:.1f} MB to read what was written faster than ",
+        end="",
+    )
+    print(f"{bandwidth / (megabytes + again) * 1e3:,.0f}\n")
+    print(f"{'one piece':62}{'frames/s':>10}{'× original':>12}{'of bandwidth':>14}{'reading again':>15}")
     source = torch.zeros(64, 1, 88)
     reference = rate(lambda: network.compose(source, args.frames), args.frames, args.tries)
-    row("original", reference, reference, megabytes, bandwidth)
+    row("original", reference, reference, megabytes, 0.0, bandwidth)
     for name in args.recipes:
         for how, sampling in HOW.items():
-            found = ours(name, sampling, args.frames, 1, args.tries)
-            row(f"{name}, {how}", found, reference, megabytes if name == "deep-musician" else None, bandwidth)
-    print(f"\n{f'{args.batch} pieces at once':45}{'frames/s':>10}{'× original':>12}{'of peak':>14}")
-    frames, flop = max(args.frames // 4, 1), FLOP_PER_WEIGHT * megabytes / 4e-6 * 1e-9
-    source = torch.zeros(64, args.batch, 88)
-    reference = rate(lambda: network.compose(source, frames), frames * args.batch, 1)
-    print(f"{'original':45}{reference:10,.0f}{1:12.1f}{reference * flop / peak:14.0%}")
-    found = ours("deep-musician", HOW["as it is"], frames, args.batch, 1)
-    print(f"{'deep-musician, as it is':45}{found:10,.0f}{found / reference:12.1f}{found * flop / peak:14.0%}")
+            for pieces in (1, FEW):
+                found = ours(name, sampling, args.frames, pieces, args.tries)
+                known = (megabytes, again) if (name, pieces) == ("deep-musician", 1) else (None, 0.0)
+                several = f", {pieces} pieces at once" if pieces > 1 else ""
+                row(f"{name}, {how}{several}", found, reference, *known, bandwidth)
+    products = FLOP_PER_WEIGHT * megabytes / 4
+    more = FLOP_PER_WEIGHT * sum(p.numel() for p in network.encoder.parameters()) / 1e6
+    fastest = [peak / mflop * 1e3 for mflop in (products, products + more)]
+    print(f"\n{products:.1f} MFLOP a frame, {products + more:.1f} with reading again; products at {peak:.0f} GFLOP/s,")
+    print(f"so nobody composes faster than {fastest[0]:,.0f} and {fastest[1]:,.0f} frames/s\n")
+    print(f"{f'{args.batch} pieces at once':45}{'frames/s':>10}{'× original':>12}{'of peak':>14}")
+    for frames in (64, 128):
+        source = torch.zeros(64, args.batch, 88)
+        reference = rate(lambda: network.compose(source, frames), frames * args.batch, 1)  # noqa: B023
+        print(f"{f'original, {frames} frames':45}{reference:10,.0f}{1:12.1f}{reference * products / 1e3 / peak:14.0%}")
+        found, read = (
+            ours("deep-musician", HOW["as it is"], frames, args.batch, 1),
+            more * (frames // 64 - 1) * 64 / frames,
+        )
+        share = found * (products + read) / 1e3 / peak
+        label = f"deep-musician, as it is, {frames} frames"
+        print(f"{label:45}{found:10,.0f}{found / reference:12.1f}{share:14.0%}", flush=True)
 
 
-def row(name: str, found: float, reference: float, megabytes: float | None, bandwidth: float) -> None:
-    share = f"{found * megabytes / 1e3 / bandwidth:14.0%}" if megabytes else f"{'':14}"
-    print(f"{name:45}{found:10,.0f}{found / reference:12.1f}{share}", flush=True)
+def row(name: str, found: float, reference: float, megabytes: float | None, again: float, bandwidth: float) -> None:
+    """Frames a second, and the share of the bandwidth by the decoder's weights alone and by all that is read."""
+    shares = [f"{found * size / 1e3 / bandwidth:.0%}" for size in (megabytes, megabytes + again)] if megabytes else []
+    print(f"{name:62}{found:10,.0f}{found / reference:12.1f}{''.join(f'{share:>14}' for share in shares)}", flush=True)
 
 
 def rate(work: Callable[[], object], frames: int, tries: int) -> float:

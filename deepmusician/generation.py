@@ -7,7 +7,7 @@ piece would not be the one that its seed gives alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,8 @@ from deepmusician import checkpoint
 from deepmusician.errors import OptionError
 from deepmusician.metrics import find_collapse, held_share
 from deepmusician.models.contract import Sampling
-from deepmusician.models.frames import from_model, to_model
+from deepmusician.models.frames import to_model
+from deepmusician.models.writing import Opening, Written, write
 from deepmusician.notes import Song
 from deepmusician.options import TEMPO_BPM, DrawOptions, GenerateOptions
 from deepmusician.roll import KEYS, Roll, from_roll, parse_division, roll_from_frames, unpack
@@ -61,35 +62,41 @@ def compose(source: Source, options: GenerateOptions, prime: Song | None = None)
 
     `guided` goes on from the end of `prime`, else from the opening of a held-out piece.
     """
+    return compose_variations(source, variation(options, 0), prime)[0]
+
+
+def compose_variations(source: Source, options: GenerateOptions, prime: Song | None = None) -> list[Composition]:
+    """As many pieces as `options.variations` says; number i is what `compose` gives with seed + i, to the byte."""
     model, card = opened(source)
     how = sampling(options, card)
-    generator = torch.Generator().manual_seed(options.seed)
-    heard, style = told(source, card, options, prime)
-    frames, highest = compose_frames(model, options.seq_len, how, options.init, heard, generator, style=style)
+    each = [variation(options, i) for i in range(options.variations)]
+    heard, styles = zip(*(told(source, card, own, prime) for own in each), strict=True)
+    style = None if styles[0] is None else torch.from_numpy(styles[0]).float()  # the seed does not change it
+    with one_thread():
+        openings = [
+            begin(model, own.init, known, torch.Generator().manual_seed(own.seed), 1, style)
+            for own, known in zip(each, heard, strict=True)
+        ]
+        written = write(model, openings, options.seq_len, how, style)
+    pieces = zip(written, heard, each, strict=True)
+    return [_composition(some, known, prime, card, own, how.threshold) for some, known, own in pieces]
+
+
+def _composition(
+    written: Written, heard: np.ndarray | None, prime: Song | None, card: dict[str, Any], options: GenerateOptions,
+    threshold: float,
+) -> Composition:  # fmt: skip
     division = parse_division(options.division or division_of(card))
-    roll = roll_from_frames(frames[0], division)
-    warnings = find_collapse(roll.sounding, card.get("data", {}).get("held_share"), highest, how.threshold)
+    roll = roll_from_frames(written.frames[0], division)
+    held = card.get("data", {}).get("held_share")
+    warnings = find_collapse(roll.sounding, held, written.highest, threshold)
     if options.keep:
         kept = prime or _opening_song(heard, options, card)
         frame = float(4 * parse_division(division_of(card)))  # in beats
-        begin = round(kept.beats / frame) * frame
-        song = follow(kept, from_roll(roll), begin, options.tempo_bpm, options.program)
-        return Composition(song, roll, tuple(warnings), begin)
+        begins = round(kept.beats / frame) * frame
+        song = follow(kept, from_roll(roll), begins, options.tempo_bpm, options.program)
+        return Composition(song, roll, tuple(warnings), begins)
     return Composition(from_roll(roll, *suited(options, card)), roll, tuple(warnings))
-
-
-def compose_variations(
-    source: Source, options: GenerateOptions, prime: Song | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Composition]:  # fmt: skip
-    """As many pieces as `options.variations` says; number i is what `compose` gives with seed + i, to the byte."""
-    source = source if isinstance(source, tuple) else checkpoint.load_whole(source)
-    pieces = []
-    for i in range(options.variations):
-        pieces.append(compose(source, variation(options, i), prime))
-        if progress:
-            progress(i + 1, options.variations)
-    return pieces
 
 
 def variation(options: GenerateOptions, i: int) -> GenerateOptions:
@@ -136,7 +143,6 @@ def no_style(asked: str | None) -> None:
         raise OptionError(f"this model learnt one style only, so {asked!r} cannot be chosen; leave the style out")
 
 
-@torch.inference_mode()
 def compose_frames(
     model: Model, n_frames: int, how: Sampling, init: str = "zero", prime: np.ndarray | None = None,
     generator: torch.Generator | None = None, batch_size: int = 1, style: np.ndarray | None = None,
@@ -146,22 +152,24 @@ def compose_frames(
     `prime` is uint8 [n, W]; `style` [T, n] the styles' weights in each frame. Costs the same for each frame however
     long the piece.
     """
+    styles = None if style is None else torch.from_numpy(style).float()
+    with one_thread():
+        opening = begin(model, init, prime, generator, batch_size, styles)
+        written = write(model, [opening], n_frames, how, styles)[0]
+    return written.frames, written.highest
+
+
+@torch.inference_mode()
+def begin(
+    model: Model, init: str, prime: np.ndarray | None, generator: torch.Generator | None, batch_size: int,
+    styles: torch.Tensor | None,
+) -> Opening:  # fmt: skip
+    """Where pieces begin that are drawn with one generator; see `compose_frames`."""
     model.eval()
     heard = None if prime is None else to_model(prime)[None].expand(batch_size, -1, -1)
-    styles = None if style is None else torch.from_numpy(style).float()[:, None].expand(-1, batch_size, -1)
-    highest = None
-    written = np.zeros((batch_size, n_frames, model.config.frame_size), np.uint8)
-    with one_thread():
-        first = None if styles is None else styles[0]
-        frame, state = model.start(init, prime=heard, style=first, batch_size=batch_size, generator=generator)
-        for t in range(n_frames):
-            context, state = model.step(frame, state, None if styles is None else styles[t])
-            frame = model.head.sample(context, how, generator)
-            written[:, t] = from_model(frame)
-            if how.sampler == "threshold":
-                likely = how.only_allowed(model.head.probability(context, generator))
-                highest = max(highest or 0.0, float(likely.max()))
-    return written, highest
+    first = None if styles is None else styles[:1].expand(batch_size, -1)
+    frame, state = model.start(init, prime=heard, style=first, batch_size=batch_size, generator=generator)
+    return Opening(frame, state, generator)
 
 
 def calibrate(

@@ -13,7 +13,8 @@ def test_loading_brings_what_composing_imports():
 import gc, sys
 from ui import warm
 warm.load(0)
-print(all(name in sys.modules for name in ("torch", *warm.NEEDED)), gc.get_freeze_count(), len(gc.get_objects()))
+needed = ("torch", "deepmusician.models.stream_kernel", *warm.NEEDED)
+print(all(name in sys.modules for name in needed), gc.get_freeze_count(), len(gc.get_objects()))
 """
     done = subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, timeout=120)
     loaded, kept, searched = done.stdout.split()

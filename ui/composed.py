@@ -36,7 +36,12 @@ def make(request: Request, model: Model) -> list[tuple[Request, Composition]]:
     else:
         several = request.options.get("variations", 1)
         alone = [request.but(seed=request.seed + i, variations=1) for i in range(several)]
-        pieces = [(each, cached.composition(path, version, each.options, song)) for each in alone]
+        made = (
+            cached.variations(path, version, request.options, song)
+            if several > 1
+            else [cached.composition(path, version, request.options, song)]
+        )
+        pieces = list(zip(alone, made, strict=True))
     _note(request, pieces, model)
     return pieces
 

@@ -20,6 +20,7 @@ NEEDED = (
     "deepmusician.generation", "deepmusician.checkpoint", "deepmusician.render", "deepmusician.rewrite",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "altair", "deepmusician.listening_store",
 )  # fmt: skip
+COMPILED = "deepmusician.models.streams"  # brings numba and the loops that compose, where it is installed
 
 
 def warm_up() -> None:
@@ -40,5 +41,6 @@ def load(after: float = AFTER_SECONDS) -> None:
     time.sleep(after)
     for name in NEEDED:
         importlib.import_module(name)
+    importlib.import_module(COMPILED).loops()
     gc.collect()  # what is garbage now would be kept
     gc.freeze()

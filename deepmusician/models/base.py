@@ -8,7 +8,7 @@ Source: Mihaylova & Martins, ACL SRW 2019 (parallel scheduled sampling).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,7 @@ from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Batch, Sampling
 from deepmusician.models.heads import FrameHead
 from deepmusician.models.inputs import Inputs
+from deepmusician.models.streams import Stream
 
 CHUNK = 256  # frames read at once when a whole song is scored; changes memory only
 
@@ -125,6 +126,13 @@ class Model(nn.Module):
         """Context [B, C] of the next frame after `frame` [B, W]; `style` [B, n] may change from step to step."""
         contexts, state = self.advance(frame[:, None], state, style)
         return contexts[:, 0], state
+
+    def stream(self, states: Sequence[Any], n_frames: int, styles: Tensor | None) -> Stream | None:
+        """`step` for `n_frames` frames on from `states`, all their pieces side by side, as composing wants it.
+
+        `styles` [n_frames, n]. None where a part has no such form.
+        """
+        return None
 
     def read(self, frames: Tensor, last: Tensor, state: Any, style: Tensor | None = None) -> tuple[Tensor, Tensor, Any]:
         """Contexts [B, T, C] of true `frames` [B, T, W] that follow `last` [B, W]; then the new last and state.

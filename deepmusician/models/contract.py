@@ -22,6 +22,10 @@ from torch import Tensor
 
 from deepmusician.errors import OptionError
 
+# what a backbone knows of the frames before: some tensors [B, ...] for each layer, the lowest first; a value, never
+# changed
+State = tuple[tuple[Tensor, ...], ...]
+
 
 @dataclass(frozen=True)
 class Batch:

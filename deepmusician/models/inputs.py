@@ -34,12 +34,16 @@ class Inputs(nn.Module):
 
     def forward(self, frames: Tensor, age: Tensor, style: Tensor | None) -> Tensor:
         """`age` [B] is that of the frame which the first input is about; `style` [B, n], or None for all alike."""
-        shape = frames.shape[:2]
-        parts = [frames]
+        ages = age[:, None] + torch.arange(frames.shape[1], device=frames.device)
+        return torch.cat([frames, *self.extras(ages, style)], -1)
+
+    def extras(self, age: Tensor, style: Tensor | None) -> list[Tensor]:
+        """What is told beside the frames, [B, T, ...] each; `age` [B, T] is that of each frame."""
+        parts = []
         if self.clock:
-            parts.append(clock(age[:, None] + torch.arange(shape[1], device=frames.device)))
+            parts.append(clock(age))
         if self.styles is not None:
-            n = self.styles.in_features
-            weights = frames.new_full((shape[0], n), 1 / n) if style is None else style.to(frames)
-            parts.append(torch.tanh(self.styles(weights))[:, None].expand(*shape, -1))
-        return torch.cat(parts, -1)
+            n, weight = self.styles.in_features, self.styles.weight
+            weights = weight.new_full((len(age), n), 1 / n) if style is None else style.to(weight)
+            parts.append(torch.tanh(self.styles(weights))[:, None].expand(*age.shape, -1))
+        return parts

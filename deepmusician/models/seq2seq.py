@@ -12,9 +12,12 @@ Source: Cho et al., EMNLP 2014 (encoder-decoder).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +25,8 @@ from deepmusician.models.attention import Attention
 from deepmusician.models.base import Model, new_backbone, new_head
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Batch
+from deepmusician.models.rows import join
+from deepmusician.models.streams import BackboneStream, InputStream
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,13 @@ class EncoderDecoder(Model):
         """See Model."""
         began = self.encoder.start(len(source), source)
         memory, hidden = self.encoder(self.inputs(source, age - source.shape[1] + 1, style), began)
-        heard = source.amax((1, 2)) > 0
-        hidden = self.decoder.times(self.decoder.adopt(hidden), heard)
+        hidden, heard = self.handed(hidden, source)
         return Seq2SeqState(hidden, memory * heard[:, None, None].to(memory.dtype), source[:, :0], age)
+
+    def handed(self, hidden: Any, source: Tensor) -> tuple[Any, Tensor]:
+        """The decoder's first state from the encoder's last; and whether anything sounded in `source`, [B]."""
+        heard = source.amax((1, 2)) > 0
+        return self.decoder.times(self.decoder.adopt(hidden), heard), heard
 
     def run(self, frames: Tensor, state: Seq2SeqState, style: Tensor | None) -> tuple[Tensor, Seq2SeqState]:
         """See Model. After `seq_len` frames the encoder reads them as its new source, as between two windows."""
@@ -76,6 +85,11 @@ class EncoderDecoder(Model):
             fed = torch.cat([state.fed, some], 1)
             state = replace(state, hidden=carried, fed=fed, age=state.age + some.shape[1])
         return torch.cat(outputs, 1), state
+
+    def stream(self, states: Sequence[Seq2SeqState], n_frames: int, styles: Tensor | None) -> Seq2SeqStream | None:
+        """See Model. Attention has no such form."""
+        decoder = self.decoder.stream() if self.attention is None else None
+        return None if decoder is None else Seq2SeqStream(self, decoder, states, n_frames, styles)
 
     def noise(self, like: Seq2SeqState, generator: torch.Generator | None) -> Seq2SeqState:
         """See Model."""
@@ -99,3 +113,44 @@ class EncoderDecoder(Model):
         frames = torch.cat([source[:, -1:], target[:, :-1]], 1)
         hidden, _ = self.decoder(self.inputs(frames, age, style), state.hidden)
         return self.attention.weights(hidden, state.memory)
+
+
+class Seq2SeqStream:
+    """See streams.Stream. Each piece reads what it wrote when it has written `seq_len` frames since it last did."""
+
+    def __init__(
+        self, model: EncoderDecoder, decoder: BackboneStream, states: Sequence[Seq2SeqState], n_frames: int,
+        styles: Tensor | None,
+    ) -> None:  # fmt: skip
+        self.model, self.decoder, self.styles = model, decoder, styles
+        decoder.set(join([state.hidden for state in states]))
+        self.age = join([state.age for state in states])
+        self.inputs = InputStream(model.inputs, self.age, n_frames, styles)
+        self.fed = np.zeros((len(self.age), model.config.seq_len, model.config.frame_size), np.float32)
+        n_fed = np.repeat([state.fed.shape[1] for state in states], [len(state.age) for state in states])
+        self.alike = [(int(n), np.flatnonzero(n_fed == n)) for n in np.unique(n_fed)]  # pieces that read together
+        for fed, known in zip(self.fed, (piece for state in states for piece in state.fed), strict=True):
+            fed[: len(known)] = known.numpy()
+
+    @cached_property
+    def encoder(self) -> BackboneStream:
+        """Made when it is first needed, which it never is in a short piece."""
+        return self.model.encoder.stream()
+
+    def step(self, frame: np.ndarray, t: int) -> np.ndarray:
+        """See Stream."""
+        for n_fed, rows in self.alike:
+            place = (n_fed + t) % self.fed.shape[1]
+            if place == 0 < n_fed + t:
+                self._open(rows, frame, t)
+            self.fed[rows, place] = frame[rows]
+        known = self.decoder.step(self.inputs(frame, t))
+        return np.concatenate([known, frame], 1) if self.model.config.skip else known
+
+    def _open(self, rows: np.ndarray, frame: np.ndarray, t: int) -> None:
+        """As EncoderDecoder.open, for some of the pieces."""
+        source = torch.from_numpy(np.concatenate([self.fed[rows, 1:], frame[rows, None]], 1))
+        style = None if self.styles is None else self.styles[t].expand(len(source), -1)
+        age = self.age[torch.from_numpy(rows)] + t - source.shape[1] + 1
+        heard = self.encoder.read(self.model.inputs(source, age, style).numpy())
+        self.decoder.put(rows, self.model.handed(heard, source)[0])

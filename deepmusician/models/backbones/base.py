@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from deepmusician.models.config import ModelConfig
+from deepmusician.models.contract import State
+from deepmusician.models.streams import BackboneStream
 
-# what is known of the frames before: some tensors [B, ...] for each layer, the lowest first; a value, never changed
-State = tuple[tuple[Tensor, ...], ...]
-# the same as sizes of one song, without its batch
+# a State as sizes of one song, without its batch
 Shapes = list[tuple[tuple[int, ...], ...]]
 
 
@@ -56,6 +56,10 @@ class Backbone(nn.Module, ABC):
     def times(self, state: State, heard: Tensor) -> State:
         """The state, but that before the first frame for the songs where `heard` [B] is 0."""
         return each(state, lambda tensor: tensor * heard.to(tensor.dtype).view(-1, *[1] * (tensor.dim() - 1)))
+
+    def stream(self) -> BackboneStream | None:
+        """The backbone as composing a few pieces wants it; None where it has no such form."""
+        return None
 
     def adopt(self, state: State) -> State:
         """The state of a backbone of this kind with another number of layers: of its top ones.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deepmusician.models.backbones.base import Backbone, Shapes, State, each
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.gru_layer import run_gru, suits
+from deepmusician.models.streams import GRUStream, loops
 
 # elsewhere torch has no LSTM of bf16 and stops; other networks it emulates
 HALF_LSTM = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -85,3 +86,8 @@ class GRU(Recurrent):
     """Gated recurrent units."""
 
     network = nn.GRU
+
+    def stream(self) -> GRUStream | None:
+        """See Backbone."""
+        compiled = loops()
+        return None if compiled is None else GRUStream(self.rnn, compiled)

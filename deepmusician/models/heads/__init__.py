@@ -21,6 +21,7 @@ from deepmusician.models.heads.keys import IndependentKeys
 from deepmusician.models.heads.melody import Melody
 from deepmusician.models.heads.sharpen import nucleus, sharpen
 from deepmusician.models.heads.strokes import Strokes
+from deepmusician.models.streams import Drawer
 from deepmusician.roll import KEYS
 
 __all__ = ["HEADS", "FrameHead", "IndependentKeys", "nucleus", "sharpen"]
@@ -94,3 +95,7 @@ class FrameHead(nn.Module):
         """Draw a frame [..., W]; the generator's device must be the context's."""
         planes = self.part.sample(context, how, generator)
         return planes if self.strokes is None else self.strokes.sample(context, planes, how, generator)
+
+    def drawer(self, how: Sampling) -> Drawer | None:
+        """`sample` as composing a few pieces wants it; None where the head has no such form."""
+        return self.part.drawer(how) if self.strokes is None else None

@@ -15,6 +15,7 @@ from deepmusician.losses import Loss, cell_loss, posterior_logits
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Sampling
 from deepmusician.models.dropping import Dropout
+from deepmusician.models.streams import Drawer
 from deepmusician.roll import KEYS
 
 
@@ -46,6 +47,10 @@ class Part(nn.Module):
     def sample(self, context: Tensor, how: Sampling, generator: torch.Generator | None = None) -> Tensor:
         """Draw the planes [..., n_planes · K] of 0 and 1; the generator's device must be the context's."""
         raise NotImplementedError
+
+    def drawer(self, how: Sampling) -> Drawer | None:
+        """`sample` as composing a few pieces wants it; None where the part has no such form."""
+        return None
 
     def costs(self, logits: Tensor, target: Tensor) -> Tensor:
         """What training minimises, summed over the keys: [...]."""

@@ -10,6 +10,7 @@ from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Sampling
 from deepmusician.models.heads.base import Part, classifier
 from deepmusician.models.heads.sharpen import sharpen
+from deepmusician.models.streams import KeysDrawer, loops
 from deepmusician.roll import KEYS
 
 
@@ -42,6 +43,11 @@ class IndependentKeys(Part):
     def sample(self, context: Tensor, how: Sampling, generator: torch.Generator | None = None) -> Tensor:
         """See Part."""
         return self.draw(self(context), how, generator)
+
+    def drawer(self, how: Sampling) -> KeysDrawer | None:
+        """See Part."""
+        compiled = loops()
+        return None if compiled is None else KeysDrawer(self.net, self.objective, how, compiled)
 
     def draw(self, logits: Tensor, how: Sampling, generator: torch.Generator | None = None) -> Tensor:
         """Draw a frame from its logits; the generator's device must be the logits'."""
