@@ -5,14 +5,17 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from deepmusician.sandbox import Fault, Heard, Piece, Take, Worker
+from deepmusician.sandbox import Fault, Heard, Piece, Refused, Take, Worker
 
 log = logging.getLogger(__name__)
+
+LEAST_SECONDS = 1.0  # for which asking once more is worth a start
 
 
 class Pool:
@@ -36,34 +39,51 @@ class Pool:
     ) -> tuple[dict, memoryview]:
         """As `Worker.ask`. A worker that fails after other work may have been worn out: a fresh one has the last word.
 
-        Not so where time ran out, since waiting twice helps nobody.
+        It has what is left of the seconds; where time ran out nobody is asked again.
         """
-        for again in (True, False):
-            with self._lent(fresh=not again) as worker:
+        try:
+            with self._lent() as worker:
                 worn = worker.served > 0
-                try:
-                    return worker.ask(request, data, seconds, most_bytes, heard)
-                except Fault as fault:
-                    if fault.kind == "time" or not (worn and again):
-                        raise
-                    log.info("%s failed after %d requests (%s); asking a fresh one", self.module, worker.served, fault)
-        raise AssertionError("unreachable")
+                return worker.ask(request, data, seconds, most_bytes, heard)
+        except Fault as fault:
+            if not worn:
+                raise
+            return self._once_more(fault, worker, request, data, seconds, most_bytes, heard)
+
+    def _once_more(
+        self, fault: Fault, worn: Worker, request: dict, data: bytes, seconds: float, most_bytes: int,
+        heard: Heard | None = None,
+    ) -> tuple[dict, memoryview]:  # fmt: skip
+        """Ask a fresh worker what a worn one did not answer."""
+        left = seconds - (time.monotonic() - worn.asked)
+        if fault.kind == "time" or left < LEAST_SECONDS:
+            raise fault
+        log.info("%s failed after %d requests (%s); asking a fresh one", self.module, worn.served, fault)
+        with self._lent(fresh=True) as worker:
+            try:
+                return worker.ask(request, data, left, most_bytes, heard)
+            except Fault as second:
+                raise fault if second.kind == "time" else second from None
 
     def ask_each(self, common: dict, pieces: Sequence[Piece], seconds: float, most_bytes: int, take: Take) -> list[Any]:
-        """As `Worker.ask_each`, of all pieces: where one breaks the worker, its Fault stands in its place, and those
-        after it are asked of a fresh one."""
+        """As `Worker.ask_each`, of all pieces: where one breaks the worker, and a fresh one, its Fault stands in its
+        place, and those after it are asked of another."""
         found: list[Any] = []
-        again = False
         while len(found) < len(pieces):
             begun = len(found)
-            with self._lent(fresh=again) as worker:
-                worn = worker.served > 0
-                try:
+            try:
+                with self._lent() as worker:
+                    worn = worker.served > 0
                     worker.ask_each(common, pieces[begun:], seconds, most_bytes, take, found)
-                except Fault as fault:
-                    again = fault.kind != "time" and (worn or len(found) > begun)  # a fresh one has the last word
-                    if not again:
-                        found.append(fault)
+            except Fault as fault:
+                request, data = pieces[len(found)]
+                try:
+                    if not worn and len(found) == begun:
+                        raise
+                    again = self._once_more(fault, worker, common | request, data, seconds, most_bytes)
+                    found.append(take(*again))
+                except (Fault, Refused) as last:
+                    found.append(last)
         return found
 
     def warm(self) -> None:

@@ -61,6 +61,7 @@ class Worker:
 
     def __init__(self, module: str, memory_mb: int) -> None:
         self.served, self.ready, self.peak_mb = 0, False, 0.0
+        self.asked = 0.0  # since when it has been at what it answers next, by time.monotonic
         self.words = tempfile.TemporaryFile()  # noqa: SIM115  what it says in its last moments
         home = str(Path(__file__).resolve().parent.parent)  # the studio also runs uninstalled
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -117,6 +118,7 @@ class Worker:
     def _begin(self, common: dict, pieces: Sequence[Piece], seconds: float, most_bytes: int) -> memoryview:
         """Hand over the requests; returns the place for the data of an answer."""
         self.wait()
+        self.asked = time.monotonic()
         each = [(request, len(data)) for request, data in pieces]
         head = json.dumps({"cpu_seconds": seconds, "common": common, "each": each}).encode()
         data = pieces[0][1] if len(pieces) == 1 else b"".join(data for _, data in pieces)
@@ -124,7 +126,8 @@ class Worker:
         return memoryview(mmap.mmap(-1, max(most_bytes, 1)))  # memory is taken as it is filled
 
     def _answer(self, seconds: float, place: memoryview, heard: Heard | None) -> tuple[dict, memoryview]:
-        answer, sent = self._receive(time.monotonic() + seconds, place, heard)
+        self.asked = time.monotonic()
+        answer, sent = self._receive(self.asked + seconds, place, heard)
         self.served += 1
         self.peak_mb = max(self.peak_mb, float(answer.get("peak_mb", 0)))
         if fault := answer.get("fault"):

@@ -50,6 +50,13 @@ def wear(request, data, send):
     return {"pid": os.getpid(), "said": request.get("say")}
 
 
+def stale(request, data, send):
+    if len(SERVED) == 1:
+        time.sleep(60)
+    time.sleep(0.4)
+    os.abort()
+
+
 def nap(request, data, send):
     time.sleep(0.3)
     return echo(request, data, send)

@@ -128,6 +128,20 @@ def test_what_takes_an_answer_may_find_it_nonsense(pool):
     assert isinstance(found[1], Fault) and found[0] != found[2]  # whoever says such things is asked no more
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_who_is_asked_once_more_has_what_is_left_of_the_seconds(pool, monkeypatch, together):
+    monkeypatch.setattr("deepmusician.pools.LEAST_SECONDS", 0.1)
+    assert is_well(pool)
+    started = time.monotonic()
+    if together:
+        assert each(pool, "stale", "echo", seconds=1.5) == ["crash", *echoes(1)]  # as the first said, not "time"
+    else:
+        with pytest.raises(Fault, match="crash"):
+            ask(pool, "stale", seconds=1.5)
+    assert time.monotonic() - started < 1.5 + 10  # and the starts of workers
+    assert is_well(pool)
+
+
 def test_one_that_died_while_idle_is_replaced(pool):
     os.kill(ask(pool, "echo", say="")[0]["pid"], signal.SIGKILL)
     assert is_well(pool)
