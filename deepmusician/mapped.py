@@ -26,7 +26,8 @@ from deepmusician.workspace import cache_dir
 
 FORM = 1  # raise it when the bits come out differently
 BLOCK = 60_000  # frames that are unpacked at a time
-GIVE_BACK = 64_000_000  # bytes looked at, after which their pages are let go
+GIVE_BACK = 16_000_000  # bytes looked at, after which their pages are let go
+AROUND = 1 << 16  # bytes that come with a page that is asked for
 _FILES = ("packed", "onset", "velocity")
 Frames = list[np.ndarray]  # of some pieces end to end: packed, then perhaps onset and velocity
 LayOut = Callable[[Sequence], tuple[Frames, np.ndarray]]  # songs -> their frames and lengths
@@ -39,9 +40,10 @@ class Pages:
         self.maps = [array._mmap for array in arrays if isinstance(array, np.memmap) and array._mmap is not None]
         self.seen = 0
 
-    def looked_at(self, size: int) -> None:
-        """So many bytes were; after some of them all pages are let go. They stay in the system's cache."""
-        self.seen += size
+    def looked_at(self, size: int, places: int = 1) -> None:
+        """So many bytes were, at so many places; after some of them all pages are let go. They stay in the system's
+        cache."""
+        self.seen += size + places * AROUND
         if self.maps and self.seen >= GIVE_BACK and hasattr(mmap, "MADV_DONTNEED"):
             self.seen = 0
             for each in self.maps:

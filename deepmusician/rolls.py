@@ -115,7 +115,7 @@ class Rolls:
         planes = [unpack_frames(bits[places]) for bits in packed]
         if self.velocity is not None:
             planes.append(np.asarray(self.velocity[places]))
-        self._pages.looked_at(planes[0].nbytes)
+        self._pages.looked_at(planes[0].nbytes, 1 if isinstance(places, slice) else len(places))
         return planes[0] if len(planes) == 1 else np.concatenate(planes, -1)
 
     def frequencies(self, songs: Iterable[int]) -> np.ndarray:
