@@ -101,6 +101,13 @@ class _State:
     total: int = 0
 
 
+def _is_out_of_reach(error: Exception) -> bool:
+    """Whether nobody answered at all: no such name, or nothing listens there."""
+    from urllib3.exceptions import NewConnectionError
+
+    return isinstance(getattr(error.args[0] if error.args else None, "reason", None), NewConnectionError)
+
+
 class _Break(Exception):
     """The connection ended before the file did, or the server asks for patience."""
 
@@ -144,6 +151,10 @@ class _Getting:
         if broken < TRIES:
             self.sleep(PAUSE * 2 ** (broken - 1))
             return
+        if _is_out_of_reach(error):
+            raise LibraryError(
+                f"{url} cannot be reached: look whether this computer is on the internet, and call the same again"
+            )
         total = self._state().total
         what = f"{self.have:,} of {total:,} bytes" if total else f"{self.have:,} bytes"
         raise LibraryError(
