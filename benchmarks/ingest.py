@@ -250,7 +250,8 @@ def growth(counts, scratch, home, real):
             place.mkdir(parents=True, exist_ok=True)
             os.link(file, place / file.name)
         done = ingested(folder, scratch / "warm", f"growth-{count}", 1, home)
-        rows.append({"files": count, **{k: done[k] for k in ("seconds", "cpu", "main_mb", "worker_mb")}})
+        rows.append({"files": count, "notes": done["totals"]["notes"]})
+        rows[-1] |= {k: done[k] for k in ("seconds", "cpu", "main_mb", "worker_mb")}
         cells = (f"{done['cpu']:.1f}", f"{done['main_mb']:.0f}", f"{done['worker_mb']:.0f}")
         print(f"| {count:,} | {done['totals']['notes']:,} | {' | '.join(cells)} |", flush=True)
         shutil.rmtree(Path(home) / "library" / f"growth-{count}", ignore_errors=True)
@@ -317,11 +318,12 @@ def main():
         said["growth"] = growth(sorted({100, *(max(100, args.files // n) for n in (4, 2, 1))}), scratch, home, real)
         notes = {k: rates[k]["ingest, by the clock"] for k in rates}
         slope = (notes["sonata"] - notes["chorale"]) / (SONATA[0] - CHORALE[0])
-        print("\n| collection | pieces | projected, one core |\n|---|---|---|")
+        per_note = said["growth"][-1]["cpu"] / said["growth"][-1]["notes"]
+        print("\n| collection | pieces | one core, if well kept | as the real files above |\n|---|---|---|---|")
         for name, (pieces, each) in COLLECTIONS.items():
             took = pieces * (notes["chorale"] + slope * (each - CHORALE[0]))
-            said.setdefault("projected", {})[name] = took
-            print(f"| {name} | {pieces:,} | {took:,.0f} s |")
+            said.setdefault("projected", {})[name] = [took, pieces * each * per_note]
+            print(f"| {name} | {pieces:,} | {took:,.0f} s | {pieces * each * per_note:,.0f} s |")
     print(f"\nload {os.getloadavg()[0]:.1f} after the last measure")
     if args.json:
         Path(args.json).write_text(json.dumps(said, indent=1))

@@ -27,7 +27,7 @@ def draw(name: str, x: tuple[str, list[float]], left: tuple[str, list[Curve]], r
             axis.plot(x[1], values, "o-", label=title)
         axis.set(xlabel=x[0], ylabel=label, xlim=(0, None), ylim=(0, None))
         axis.grid(alpha=0.3)
-        axis.legend()
+        axis.legend(loc="lower right")
     figure.savefig(PICTURES / f"growth-{name}.png", dpi=110)
 
 
