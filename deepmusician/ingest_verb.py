@@ -77,15 +77,15 @@ def read(paths: list[str], name: str, args: argparse.Namespace, label: Any) -> s
 
 def _sentence(name: str, totals: dict[str, float]) -> str:
     kept = totals["kept"] + totals["repaired"]
-    text = f"{name}: {kept:,} pieces of {totals['files']:,} files, {totals['repaired']:,} of them repaired"
-    text += f", {totals['refused']:,} refused, {totals['twins']:,} nearly the same as another"
+    text = f"{name}: {count(kept, 'piece')} of {count(totals['files'], 'file')}"
+    text += f", {totals['repaired']:,} of them repaired, {totals['refused']:,} refused, {totals['twins']:,} nearly the same as another"
     return f"{text}; {totals['notes']:,} notes to learn, {totals['minutes'] / 60:,.1f} hours"
 
 
 def _rate(fresh: int, known: int, seconds: float) -> str:
     if known and not fresh:
         return f"nothing new: {count(known, 'file')} as they had been"
-    text = f"{fresh:,} files read in {seconds:,.1f} s, {fresh / max(seconds, 1e-9):,.0f} a second"
+    text = f"{count(fresh, 'file')} read in {seconds:,.1f} s, {fresh / max(seconds, 1e-9):,.0f} a second"
     return text + (f"; {known:,} were as they had been" if known else "")
 
 
