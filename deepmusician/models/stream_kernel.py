@@ -213,8 +213,10 @@ def _offset(against, n, notes):
 
     `against` are the odds of silence.
     """
+    if notes >= n:
+        return _REACH
     low, high, at = -_REACH, _REACH, 0.0
-    for _ in range(100):  # a handful of rounds; where only bisection helps, fifty
+    for _ in range(60):  # a handful of rounds will do, or 40 halvings
         factor, total, slope = _exp(-at), 0.0, 0.0
         for k in range(n):
             p = 1 / (1 + against[k] * factor)
@@ -224,8 +226,8 @@ def _offset(against, n, notes):
             low = at
         else:
             high = at
-        after = at + (notes - total) / slope if slope > 0 else low
-        if not low < after < high:
+        after = at + (notes - total) / slope if slope > 0 else low - 1
+        if not low <= after <= high:
             after = (low + high) / 2
         if abs(after - at) < 1e-9:
             break

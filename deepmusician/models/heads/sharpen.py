@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-PLACES, ROUNDS = 33, 5  # 160 / 32^5 is 5e-6
+REACH, ROUNDS = 80.0, 60  # log-odds that make any key certain; a handful of rounds will do, or 30 halvings
+NEAR = 1e-6  # of an offset
 
 
 def sharpen(
@@ -34,19 +35,25 @@ def sharpen(
 
 
 def _offset(logits: Tensor, keep: Tensor, notes: Tensor) -> Tensor:
-    """The offset [..., 1] at which the kept keys' probabilities sum to `notes`.
+    """The offset [..., 1] at which the kept keys' probabilities sum to `notes`, or REACH where they cannot.
 
-    Each round asks at PLACES places between the nearest known to be too low and too high.
+    By Newton's method between the nearest offsets known to be too low and too high, or by halving where it would leave
+    them; in float64, as the sum's slope may be small.
     """
-    places = torch.linspace(0, 1, PLACES, device=logits.device)[:, None]
-    low, width = torch.full_like(notes, -80.0), 160.0
-    kept = torch.where(keep, logits, -math.inf)[..., None, :]
+    kept, notes = torch.where(keep, logits, -math.inf).double(), notes.double()
+    high = torch.full_like(notes, REACH)
+    low = torch.where(notes < keep.sum(-1, keepdim=True), -high, high)
+    at = low.clamp(min=0)
     for _ in range(ROUNDS):
-        tried = low[..., None] + width * places  # [..., PLACES, 1]
-        short = torch.sigmoid(kept + tried).sum(-1) < notes
-        width = width / (PLACES - 1)
-        low = low + width * (short.sum(-1, keepdim=True) - 1).clamp(0, PLACES - 2)
-    return low + width / 2
+        p = torch.sigmoid(kept + at)
+        missing = notes - p.sum(-1, keepdim=True)
+        low, high = torch.where(missing > 0, at, low), torch.where(missing > 0, high, at)
+        after = at + missing / (p - p * p).sum(-1, keepdim=True)
+        after = torch.where((after >= low) & (after <= high), after, (low + high) / 2)
+        moved, at = (after - at).abs(), after
+        if not bool((moved > NEAR).any()):
+            break
+    return at.to(logits.dtype)
 
 
 def nucleus(p: Tensor, top_p: float) -> Tensor:
