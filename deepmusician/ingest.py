@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepmusician import batches, finding
+from deepmusician import batch_worker, batches, finding
 from deepmusician.catalogue import SHARDS, Catalogue
 from deepmusician.collected import is_collected, shard_file
 from deepmusician.columns import settle
@@ -239,8 +239,9 @@ def _executor(workers: int, scheduler: str) -> Iterator[tuple[Executor, int]]:
                 ) from error
         return
     batches.compiled()  # once, before each worker would do it for itself
-    with ThreadPoolExecutor(workers) as executor:  # each waits for a process of its own most of the time
-        yield executor, 2 * workers
+    batch_worker.processes(current()).size = workers
+    with ThreadPoolExecutor(workers + 1) as executor:  # one writes what was read while the processes go on reading
+        yield executor, 2 * workers + 1
 
 
 def _cluster(address: str) -> Any:
