@@ -218,6 +218,7 @@ def _from_file(place: str) -> Song | None:
     return kept_song(kept)
 
 
+@st.cache_resource(max_entries=8, show_spinner=False)  # a rerun reads nothing again
 def _read(content: bytes, name: str) -> Song:
     from deepmusician.reading import read_song
 
