@@ -47,7 +47,7 @@ SETTINGS: dict[str, str | int | float] = {
     "player.timing-source": "sample",
     "synth.lock-memory": 0,  # no real time here: large soundfonts need not be pinned
     "synth.dynamic-sample-loading": 1,  # read only the instruments that play
-    "synth.cpu-cores": 1,
+    "synth.cpu-cores": min(4, os.cpu_count() or 1),  # to the bit what one core plays
     "synth.reverb.room-size": 0.5,
     "synth.reverb.damp": 0.3,
     "synth.reverb.width": 0.8,
