@@ -60,6 +60,7 @@ def main() -> None:
                 row(f"open {path or 'home'}", [opened(browser, f"{url}/{path}") for _ in range(args.times)])
             row("first piece on Home, click to sound", [sound_on_home(browser, url, i) for i in range(args.times)])
             row(f"compose {BARS} bars, click to sound", [composed(browser, url, i) for i in range(args.times)])
+            changes(browser, url)  # the corpus that Train offers is converted when the Library first shows it
             row("change of page", changes(browser, url))
             if not args.no_training:
                 training = start_training(home)
