@@ -6,7 +6,7 @@ Well-kept MIDI goes through the compiled reader; all else, and everything where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -151,10 +151,12 @@ def joined(batches: Sequence[Batch]) -> Batch:
     return first
 
 
-def read_carefully(name: str, content: bytes, limits: Limits) -> list[Song] | str:
-    """The songs in one file, or the sentence that refuses it."""
+def read_carefully(
+    name: str, content: bytes, limits: Limits, read: Callable[[bytes, str, Limits], list[Song]] = formats.read_songs
+) -> list[Song] | str:
+    """The songs in one file, by `read`, or the sentence that refuses it."""
     try:
-        songs = formats.read_songs(content, name, limits)
+        songs = read(content, name, limits)
     except MidiError as error:
         return str(error)
     return [song for song in songs if len(song)] or "it holds no notes"

@@ -29,11 +29,16 @@ def check_parts(o: Any) -> None:
             f"{{arrangement}} {{arrangement=expression}} gives velocities, got {{planes}} {{planes={o.planes}}}; "
             "set {planes} to {planes=velocity}"
         )
+    check_network(o)
+
+
+def check_network(o: Any) -> None:
+    """The same for what ModelConfig knows of it, too: of a network that stands in a card. Raises ClashError."""
     if o.attention != "none" and o.arrangement != "encoder-decoder":
         raise ClashError(
             f"{{attention}} {{attention={o.attention}}} looks at an encoder, got {{arrangement}} "
-            f"{{arrangement={o.arrangement}}}; set it to {{arrangement=encoder-decoder}}, or {{attention}} to "
-            "{attention=none}"
+            f"{{arrangement={o.arrangement}}}, which has none (attention looks from the decoder at the encoder); "
+            "set it to {arrangement=encoder-decoder}, or {attention} to {attention=none}"
         )
     if o.members > 1 and (o.attention != "none" or o.arrangement == "expression"):
         raise ClashError(

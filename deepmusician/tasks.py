@@ -22,7 +22,6 @@ from deepmusician.batches import Batch
 from deepmusician.catalogue import GLANCE
 from deepmusician.collected import shard_file
 from deepmusician.columns import write_columns
-from deepmusician.errors import MidiError
 from deepmusician.finding import Found
 from deepmusician.formats import is_midi
 from deepmusician.library import printable
@@ -81,7 +80,7 @@ def read(files: Sequence[Found], known: dict[int, int], limits: Limits) -> Batch
             if made[i] == known.get(i):
                 same.add(i)
                 continue
-            found = _alone(files[i].label, found, limits)
+            found = batches.read_carefully(files[i].label, found, limits, reading.read_songs)
         if isinstance(found, str):
             refused[i] = found
         else:
@@ -118,14 +117,6 @@ def _content(found: Found) -> bytes | str:
             return file.read(found.size)  # one that grows meanwhile is changed, next time
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
-
-
-def _alone(name: str, content: bytes, limits: Limits) -> list[Song] | str:
-    try:
-        songs = reading.read_songs(content, name, limits)
-    except MidiError as error:
-        return str(error)
-    return [song for song in songs if len(song)] or "it holds no notes"
 
 
 # ---- rows

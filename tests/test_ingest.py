@@ -17,12 +17,12 @@ from bombs import midi
 from conftest import TINY, scale_song
 from midi_hex import midi_file
 
-from deepmusician import batch_worker, bulk, finding, ingest, sandbox, tasks
+from deepmusician import batch_worker, bulk, finding, ingest, reading, sandbox, tasks
 from deepmusician.catalogue import Catalogue
 from deepmusician.cli import main
 from deepmusician.collected import rows, shard_file
 from deepmusician.decisions import AS_READ, Choice
-from deepmusician.errors import LibraryError, QuotaError
+from deepmusician.errors import LibraryError, MidiError, QuotaError
 from deepmusician.glance import glance
 from deepmusician.library import read_source
 from deepmusician.midi import read_midi, write_midi
@@ -290,7 +290,7 @@ def test_a_scheduler_that_does_not_answer_is_named(home, tree, monkeypatch):
 def test_a_bomb_ends_its_worker_only_and_is_named(home, tree, monkeypatch, kind):
     """A file over which the batch breaks off is read alone, and so are those beside it."""
     (tree / "bomb.mid").write_bytes(midi(b"\x00\x90\x3c\x40\x60\x80\x3c\x00"))
-    ask, alone = batch_worker.ask, tasks._alone
+    ask, alone = batch_worker.ask, reading.read_songs
 
     def breaks(files, *rest):
         if any(file.name.endswith("bomb.mid") for file in files):
@@ -298,9 +298,12 @@ def test_a_bomb_ends_its_worker_only_and_is_named(home, tree, monkeypatch, kind)
         return ask(files, *rest)
 
     monkeypatch.setattr(batch_worker, "ask", breaks)
-    monkeypatch.setattr(
-        tasks, "_alone", lambda name, *rest: "it takes too much" if name == "bomb.mid" else alone(name, *rest)
-    )
+    def read(content, name, *rest):
+        if name == "bomb.mid":
+            raise MidiError("it takes too much")
+        return alone(content, name, *rest)
+
+    monkeypatch.setattr(reading, "read_songs", read)
     totals = ingest.ingest([tree], "all")
     assert told("all")["bomb.mid"] == ("refused", "it takes too much")
     assert (totals["kept"], totals["repaired"], totals["refused"]) == (7, 1, 2)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deepmusician.generation import Composition
     from deepmusician.library import DataSet
     from deepmusician.render import Audio
+    from deepmusician.roll import Roll
 
 KEPT_DATA_SETS = 6
 
@@ -244,13 +245,13 @@ def rewritten(path: str, version: float, options: dict[str, Any], song: Song, st
 
 
 @st.cache_resource(max_entries=20, show_spinner=False, hash_funcs={Song: fingerprint})
-def looks(path: str, version: float, options: dict[str, Any], prime: Song | None) -> list[Look]:
-    """What the model's attention looked at in each window of that composition; empty where there is nothing to show."""
+def looks(path: str, version: float, options: dict[str, Any], prime: Song | None, _roll: Roll) -> list[Look]:
+    """What the model's attention looked at in each window of the roll that it composed so; empty where there is nothing
+    to show."""
     from deepmusician.attention import attention_of
     from deepmusician.options import GenerateOptions, from_dict
 
-    piece = composition(path, version, options, prime)
-    return attention_of(path, piece.roll, from_dict(GenerateOptions, options), prime)
+    return attention_of(path, _roll, from_dict(GenerateOptions, options), prime)
 
 
 @st.cache_data(max_entries=60, show_spinner=False)

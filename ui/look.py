@@ -23,7 +23,9 @@ def show_looks(request: dict[str, Any], piece: Composition) -> None:
     with box, sentences():
         model = request["model"]
         with st.spinner("Looking over its shoulder …"):
-            looks = cached.looks(str(model.path), model.version, request["options"], request["prime"])
+            looks = cached.looks(
+                str(model.path), model.version, request["options"], request["prime"], piece.roll
+            )
         if not looks:
             frames = model.card["model"]["seq_len"]
             st.caption(f"It looks back from its second window on; a window is {count(frames, 'frame')}. Compose more.")

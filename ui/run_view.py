@@ -196,8 +196,8 @@ def _model_moment(moments: list) -> Any:
 
 def _points(run: Run, name: str) -> list[tuple[int, float]]:
     """Its value after each epoch: of what was composed where it is a density, else of the held-out songs."""
-    part = "composed" if name == "density" else "valid"
-    reports = [(r["epoch"], (r.get(part) or r.get("train") or {}).get(name)) for r in run.metrics() if "epoch" in r]
+    part = lambda r: r.get("composed") if name == "density" else r.get("valid") or r.get("train")  # noqa: E731
+    reports = [(r["epoch"], (part(r) or {}).get(name)) for r in run.metrics() if "epoch" in r]
     return [(e, v) for e, v in reports if v is not None]
 
 

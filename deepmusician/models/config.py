@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deepmusician.clashes import check_network
 from deepmusician.errors import OptionError
 from deepmusician.roll import KEYS, PLANES
 
@@ -55,21 +56,7 @@ class ModelConfig:
         ):
             if value not in known:
                 raise OptionError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-        if self.attention != "none" and self.arrangement != "encoder-decoder":
-            raise OptionError(
-                f"attention looks from the decoder at the encoder, and {self.arrangement} has none; "
-                "choose encoder-decoder, or attention none"
-            )
-        if self.members > 1 and (self.attention != "none" or self.arrangement == "expression"):
-            raise OptionError(
-                f"a committee of {self.members} members has no one attention to show and gives no velocities; set "
-                "members to 1, or attention to none and arrangement to another than expression"
-            )
-        if self.backbone == "transformer" and self.hidden_size % (2 * self.attention_heads):
-            raise OptionError(
-                f"hidden_size must be a multiple of twice attention_heads, got {self.hidden_size} and "
-                f"{self.attention_heads}"
-            )
+        check_network(self)
 
     @property
     def n_planes(self) -> int:
