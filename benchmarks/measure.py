@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from deepmusician.roll import KEYS, PLANES, pack
 from deepmusician.rolls import Rolls
-from deepmusician.training import has_fast_bf16
 
 NOTES = 4  # sounding in a made-up frame
 HELD = 4  # frames that a made-up chord lasts
@@ -111,10 +110,3 @@ def machine() -> str:
     name = names[0] if names else platform.processor() or platform.machine()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return f"{name}, {os.cpu_count()} cores, torch {torch.__version__}, load {load:.1f} when it began"
-
-
-def fast_bf16() -> bool:
-    """Whether this processor multiplies bf16 matrices faster than fp32 ones."""
-    from deepmusician.options import TrainOptions
-
-    return has_fast_bf16(TrainOptions())

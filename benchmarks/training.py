@@ -24,13 +24,14 @@ for _name, _value in QUIET_THREADS.items():  # as a run's process has them; read
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from measure import OriginalLoop, fast_bf16, gemm_peak, machine, made_up_rolls, mflop_per_frame, timed  # noqa: E402
+from measure import OriginalLoop, gemm_peak, machine, made_up_rolls, mflop_per_frame, timed  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from deepmusician.library import read_source  # noqa: E402
 from deepmusician.losses import Loss, cell_loss  # noqa: E402
 from deepmusician.models.backbones import recurrent  # noqa: E402
 from deepmusician.options import TrainOptions  # noqa: E402
+from deepmusician.precision import can_bf16, prefers_bf16  # noqa: E402
 from deepmusician.recipes import list_recipes, recipe_options  # noqa: E402
 from deepmusician.rolls import Rolls, make_rolls  # noqa: E402
 from deepmusician.training import Trainer  # noqa: E402
@@ -41,9 +42,11 @@ def main() -> None:
     """Measure, and print two tables."""
     args = arguments()
     print(f"{machine()}\n")
-    precisions = ["fp32", "bf16"] if fast_bf16() else ["fp32"]
+    precisions = ["fp32", "bf16"] if can_bf16("cpu") else ["fp32"]
     if len(precisions) == 1:
         print("This processor has no bf16 instructions, so half precision is not measured.")
+    else:
+        print(f"`auto` would take {'bf16' if prefers_bf16('cpu') else 'fp32'} here.")
     if not torch.cuda.is_available():
         print("This machine has no GPU that torch can use, so none is measured.")
     for precision in precisions:

@@ -26,6 +26,7 @@ from deepmusician.errors import CheckpointError, OptionError
 from deepmusician.metrics import rare_keys
 from deepmusician.models.registry import new_model
 from deepmusician.options import TrainOptions, to_dict
+from deepmusician.precision import can_bf16, prefers_bf16
 from deepmusician.rolls import Rolls
 from deepmusician.scoring import Score, level_counts, score
 from deepmusician.windows import Windows
@@ -57,7 +58,8 @@ class Trainer:
         self.options, self.rolls = options, rolls
         self.train_songs, self.valid_songs = train, valid
         self.accelerator = make_accelerator(options)
-        self.half = options.precision == "bf16" or (options.precision == "auto" and has_fast_bf16(options))
+        self.chooses = options.precision == "auto"
+        self.half = options.precision == "bf16" or self._agreed(self.chooses and prefers_bf16(options.accelerator))
         torch.manual_seed(options.seed)
         self.model = new_model(options, len(rolls.style_names))
         common = rolls.frequencies(train) if self.model.composes else level_counts(rolls, train)
@@ -139,11 +141,11 @@ class Trainer:
             times.append(time.monotonic() - began)
         return times
 
-    def _agreed(self, stop: bool) -> bool:
-        """Whether any process was asked to stop; all of them then end at the same step."""
+    def _agreed(self, says: bool) -> bool:
+        """Whether any process says so; all of them then do the same."""
         if self.accelerator.num_processes == 1:
-            return stop
-        return bool(self.accelerator.reduce(torch.tensor(float(stop), device=self.device)) > 0)
+            return says
+        return bool(self.accelerator.reduce(torch.tensor(float(says), device=self.device)) > 0)
 
     def _steps(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """By how many semitones each window is moved this epoch [n]."""
@@ -245,6 +247,7 @@ class Trainer:
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
         save_file(tensors, folder / TRAINER)
         place = {k: getattr(self, k) for k in PLACES}
+        place["half"] = self.half
         place["best"] = self.best if math.isfinite(self.best) else None
         place["windows"] = self.batch * self._global_batch  # as many, however many processes go on
         place["sha256"] = {name: checkpoint.digest(folder / name) for name in (checkpoint.WEIGHTS, TRAINER)}
@@ -280,6 +283,8 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         for key in PLACES:
             setattr(self, key, place.get(key, getattr(self, key)))
+        if self.chooses and can_bf16(self.options.accelerator):  # measured anew it might come out otherwise
+            self.half = bool(place.get("half", self.half))
         self.batch = place.get("windows", self.batch * self._global_batch) // self._global_batch
         self.best = math.inf if place["best"] is None else place["best"]
 
@@ -313,14 +318,6 @@ def make_accelerator(options: TrainOptions) -> Any:
         raise OptionError("accelerator tpu: no TPU is found; install torch_xla on a TPU machine, or use cpu")
     # half precision is torch's autocast, not accelerate's, whose choice binds the whole process
     return Accelerator(cpu=options.accelerator == "cpu", mixed_precision="no")
-
-
-def has_fast_bf16(options: TrainOptions) -> bool:
-    """Whether the device multiplies bf16 matrices faster than fp32 ones; elsewhere it would be emulated, slowly."""
-    if options.accelerator == "gpu":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    flags = Path("/proc/cpuinfo")
-    return flags.is_file() and any(f in flags.read_text() for f in (" avx512_bf16", " amx_bf16"))
 
 
 def set_threads(options: TrainOptions) -> int:
