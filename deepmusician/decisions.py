@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deepmusician.errors import LibraryError
-from deepmusician.notes import Song
+from deepmusician.notes import Song, bar_beats
 from deepmusician.roll import KEYS, LOWEST, MAX_BEATS, off_keyboard, playable
 from deepmusician.store import Entry
 
@@ -227,11 +227,6 @@ def _bar_line(song: Song, beat: float, after: bool) -> float:
     bars = (beat - start) / length
     line = start + length * float(np.ceil(bars - 1e-9) if after else np.floor(bars + 1e-9))
     return min(line, float(song.meters["beat"][i + 1])) if i + 1 < len(song.meters) else line
-
-
-def bar_beats(meters: np.ndarray) -> np.ndarray:
-    """How many beats a bar of each meter lasts."""
-    return meters["numerator"] * 4.0 / meters["denominator"]
 
 
 def _count(number: float, noun: str) -> str:

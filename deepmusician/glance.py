@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepmusician.notes import Song
+from deepmusician.notes import Song, bar_beats
 from deepmusician.roll import playable
 from deepmusician.scales import TONICS, find_key
 
@@ -88,8 +88,7 @@ def bar_count(song: Song, end: float) -> int:
     """How many bars begin before beat `end`; a new meter begins a new bar."""
     begins = song.meters["beat"]
     ends = np.minimum(np.append(begins[1:], np.inf), end)
-    lengths = song.meters["numerator"] * 4.0 / song.meters["denominator"]
-    return int(np.ceil(np.maximum(ends - begins, 0) / lengths - 1e-9).sum())
+    return int(np.ceil(np.maximum(ends - begins, 0) / bar_beats(song.meters) - 1e-9).sum())
 
 
 def polyphony(notes: np.ndarray) -> float:
@@ -111,8 +110,7 @@ def density_over_time(song: Song, most: int = 64) -> tuple[np.ndarray, np.ndarra
     """Notes a beat along the song, in at most `most` stretches of whole bars of its first meter: the beats at which the
     stretches begin and end [K + 1], and their densities [K]."""
     notes = song.notes[playable(song.notes)]
-    meter = song.meters[0]
-    bar = float(meter["numerator"]) * 4 / float(meter["denominator"])
+    bar = float(bar_beats(song.meters[:1])[0])
     bars = max(int(np.ceil(song.beats / bar - 1e-9)), 1)
     edges = np.arange(0, bars + (step := -(-bars // most)), step) * bar
     counts, _ = np.histogram(notes["onset"], edges)

@@ -143,13 +143,11 @@ class Song:
     def bar_starts(self) -> np.ndarray:
         """Beat at which each bar begins, up to the song's end; a new meter begins a new bar.
 
-        Bars shorter than SHORTEST_BAR are taken together: a hostile file could have a million.
+        How long they are `bar_beats` says.
         """
         end = self.beats  # a meter may lie a hundred million beats beyond the last note
         ends = np.minimum(np.append(self.meters["beat"][1:], end), end)
-        lengths = self.meters["numerator"] * 4.0 / self.meters["denominator"]
-        lengths *= np.ceil(SHORTEST_BAR / lengths)
-        spans = zip(self.meters["beat"], ends, lengths, strict=True)
+        spans = zip(self.meters["beat"], ends, bar_beats(self.meters), strict=True)
         return np.concatenate([np.arange(start, end - 1e-9, length) for start, end, length in spans])
 
     def select(self, tracks: Iterable[int] | None = None, drums: bool = True) -> Song:
@@ -187,6 +185,15 @@ class Song:
     def with_tempo(self, bpm: float) -> Song:
         """Replace the tempo map by one tempo, in quarter notes a minute."""
         return replace(self, tempos=_events([(0, bpm)], TEMPO))
+
+
+def bar_beats(meters: np.ndarray) -> np.ndarray:
+    """How many beats a bar of each meter lasts.
+
+    Bars shorter than SHORTEST_BAR are taken together: a hostile file could have a million.
+    """
+    lengths = meters["numerator"] * 4.0 / meters["denominator"]
+    return lengths * np.ceil(SHORTEST_BAR / lengths)
 
 
 def check_numbers(song: Song) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from deepmusician.columns import DRUM, Columns
 from deepmusician.glance import FRAMES_PER_BEAT, signature_name, usual_meter
+from deepmusician.notes import bar_beats
 from deepmusician.roll import KEYS, LOWEST
 from deepmusician.scales import TONICS, likeliest_keys
 
@@ -129,8 +130,8 @@ def _bars(columns: Columns, end: np.ndarray) -> np.ndarray:
     """How many bars begin before beat `end` of each piece."""
     meters, begins = columns.meters, columns.meters["beat"]
     piece, ends = _rows(columns.meter_at, begins, np.full(len(columns), np.inf))
-    lengths = meters["numerator"] * 4.0 / meters["denominator"]
-    bars = np.ceil(np.maximum(np.minimum(ends, end[piece]) - begins, 0) / lengths - 1e-9)
+    spans = np.maximum(np.minimum(ends, end[piece]) - begins, 0)
+    bars = np.ceil(spans / bar_beats(meters) - 1e-9)
     return np.bincount(piece, weights=bars, minlength=len(columns)).astype(int)
 
 

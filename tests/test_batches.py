@@ -18,6 +18,7 @@ from deepmusician.errors import LibraryError, MidiError
 from deepmusician.glance import Glance, glance
 from deepmusician.limits import DEFAULTS
 from deepmusician.midi import read_midi, write_midi
+from deepmusician.notes import METER as METER_ROW
 from deepmusician.notes import NOTE, Song, Touched, Track
 from deepmusician.sketches import find_twins, sketched
 from deepmusician.survey import survey
@@ -293,6 +294,7 @@ def test_a_survey_says_of_each_piece_what_a_glance_says():
     drums = Song.from_notes([(0, 1, 36)])
     drums.notes["drum"] = True
     songs += [drums, Song.from_notes([(0, 1, 20), (3, 1, 60)])]
+    songs.append(Song.from_notes([(0, 7, 60)], meters=np.array([(0, 4, 4), (6, 1, 128), (6.5, 3, 64)], METER_ROW)))
     seen = survey(columns.of_songs(songs))
     for i, song in enumerate(songs):
         told = glance(song)

@@ -57,6 +57,8 @@ def test_bars_are_counted_through_changes_of_meter():
     changing = replace(Song.from_notes([(0, 12, 60)]), meters=np.array([(0, 3, 4), (6, 4, 4)], METER))
     assert bar_count(changing, 12) == len(changing.bar_starts()) == 4
     assert bar_count(changing, 6) == 2 and bar_count(changing, 0) == 0
+    tiny = replace(Song.from_notes([(0, 7, 60)]), meters=np.array([(0, 4, 4), (6, 1, 128), (6.5, 3, 64)], METER))
+    assert bar_count(tiny, 7) == len(tiny.bar_starts()) == 6  # 4/4 twice, 1/128 eight at a time, 3/64 two at a time
     assert meter_name(changing) == "3/4, changing"
     upbeat = replace(Song.from_notes([(0, 101, 60)]), meters=np.array([(0, 1, 4), (1, 4, 4)], METER))
     assert meter_name(upbeat) == "4/4"
