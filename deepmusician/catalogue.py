@@ -173,13 +173,13 @@ class Catalogue:
             self.db.executemany("UPDATE pieces SET twin = ?2, twin_share = ?3 WHERE id = ?1", twins)
 
     def totals(self) -> dict[str, float]:
-        """Files, pieces and what they hold, counted over the whole data set."""
+        """Files, pieces and what they hold, counted over the whole data set; `toneless` hold nothing to learn."""
         counted = ("pieces", "kept", "repaired", "refused", "twins")
         summed = ("notes", "lost", "drums", "bars", "minutes", "frames")
-        names = counted + summed
+        names = (*counted, "toneless", *summed)
         states = ", ".join(f"SUM(status = '{state}')" for state in counted[1:4])
         sums = ", ".join(f"SUM({name})" for name in summed)
-        row = next(self.ask(f"SELECT COUNT(*), {states}, SUM(twin IS NOT NULL), {sums} FROM pieces"))
+        row = next(self.ask(f"SELECT COUNT(*), {states}, SUM(twin IS NOT NULL), SUM(notes = 0), {sums} FROM pieces"))
         files = next(self.ask("SELECT COUNT(DISTINCT source) FROM pieces"))[0]
         return {"files": files} | {name: value or 0 for name, value in zip(names, row, strict=True)}
 

@@ -18,10 +18,11 @@ import numpy as np
 
 from deepmusician.catalogue import FILE, GLANCE, SHARDS, Catalogue
 from deepmusician.columns import Columns, open_columns
-from deepmusician.decisions import AS_READ, Decisions, treated
+from deepmusician.decisions import AS_READ, Choice, Decisions, treated
 from deepmusician.errors import LibraryError
 from deepmusician.glance import Glance
 from deepmusician.notes import Song, Touched
+from deepmusician.roll import is_learnt
 from deepmusician.store import DataSet, Entry
 
 OPEN = 8  # shards that are mapped at once: what was read of them, 20 MB each, counts as memory in use
@@ -51,7 +52,8 @@ def shard_file(folder: Path, number: int) -> Path:
 @dataclass(frozen=True, eq=False)
 class Index:
     """What is known of all P pieces without their notes, by name: `id`, `shard` and `place` int64 [P], place -1 where a
-    piece was refused; `drums_only` bool [P]; `sides`, to which they are pinned by the collection they come from."""
+    piece was refused; `drums_only` and `learnt` bool [P], as they were read; `sides`, to which they are pinned by the
+    collection they come from."""
 
     names: tuple[str, ...]
     sides: tuple[str, ...]
@@ -59,6 +61,7 @@ class Index:
     shard: np.ndarray
     place: np.ndarray
     drums_only: np.ndarray
+    learnt: np.ndarray
 
 
 class Entries(Sequence):
@@ -70,26 +73,40 @@ class Entries(Sequence):
     @cached_property
     def index(self) -> Index:
         """All pieces, without their notes."""
-        question = "SELECT name, side, id, shard, IFNULL(place, -1), IFNULL(notes + lost = 0, 0) FROM pieces"
+        about = "IFNULL(place, -1), IFNULL(notes + lost = 0, 0), IFNULL(notes > 0, 0)"
+        question = f"SELECT name, side, id, shard, {about} FROM pieces"
         where, values = (" WHERE style = ?", (self.style,)) if self.style else ("", ())
         with Catalogue(self.folder) as catalogue:
             rows = list(catalogue.ask(f"{question}{where} ORDER BY name", values))
         names, sides = (tuple(row[i] for row in rows) for i in (0, 1))
-        numbers = np.array([row[2:] for row in rows], np.int64).reshape(-1, 4)
-        return Index(names, sides, *numbers[:, :3].T, numbers[:, 3].astype(bool))
+        numbers = np.array([row[2:] for row in rows], np.int64).reshape(-1, 5)
+        return Index(names, sides, *numbers[:, :3].T, *numbers[:, 3:].astype(bool).T)
 
     @cached_property
     def kept(self) -> np.ndarray:
         """The places of the entries that have a song, after what was decided."""
         found = self.index.place >= 0
-        place = {name: i for i, name in enumerate(self.index.names)} if self.decisions.choices else {}
-        for name, choice in self.decisions.choices.items():
-            i = place.get(name)
-            if i is None or not found[i]:
-                continue
+        for i, choice in self._decided:
             emptied = choice.out or (choice.no_drums and self.index.drums_only[i])
             found[i] = not emptied and not (choice.mute and self[i].song is None)
         return np.flatnonzero(found)
+
+    @cached_property
+    def learnt(self) -> int:
+        """How many of those `kept` are learnt from, after what was decided."""
+        found = self.index.learnt.copy()
+        for i, choice in self._decided:
+            if choice.mute or choice.fit:
+                song = self[i].song
+                found[i] = song is not None and is_learnt(song)
+        return int(found[self.kept].sum())
+
+    @cached_property
+    def _decided(self) -> list[tuple[int, Choice]]:
+        """The places of the pieces with music that something is decided of, and what."""
+        choices = self.decisions.choices
+        place = {name: i for i, name in enumerate(self.index.names)} if choices else {}
+        return [(place[name], c) for name, c in choices.items() if name in place and self.index.place[place[name]] >= 0]
 
     def __len__(self) -> int:
         return len(self.index.names)
@@ -188,6 +205,11 @@ class Collection(DataSet):
     def sides(self) -> tuple[str, ...]:
         """The side of the split that each of `songs` is pinned to."""
         return tuple(map(self.entries.side, self.entries.kept.tolist()))
+
+    @cached_property
+    def learnt(self) -> int:
+        """As DataSet's, counted by the catalogue."""
+        return self.entries.learnt
 
 
 def open_collection(name: str, folder: Path, decisions: Decisions | None = None, style: str = "") -> Collection:

@@ -80,6 +80,7 @@ def _sentence(name: str, totals: dict[str, float]) -> str:
     text = f"{name}: {count(kept, 'piece')} of {count(totals['files'], 'file')}"
     text += f", {totals['repaired']:,} of them repaired, {totals['refused']:,} refused"
     text += f", {totals['twins']:,} nearly the same as another"
+    text += f", {totals['toneless']:,} with no note to learn" if totals["toneless"] else ""
     return f"{text}; {totals['notes']:,} notes to learn, {totals['minutes'] / 60:,.1f} hours"
 
 

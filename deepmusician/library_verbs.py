@@ -47,7 +47,7 @@ def _list(args: argparse.Namespace) -> str:
     for name in list_data_sets():
         try:
             data = load_data_set(name)
-            lines.append(f"{name:30} {len(data.songs):5d} of {len(data.entries)} files learnt from")
+            lines.append(f"{name:30} {data.learnt:5d} of {len(data.entries)} files learnt from")
         except LibraryError as error:
             lines.append(f"{name:30} {error}")
     return "\n".join(lines) or "no data set is kept yet; upload music in the studio, or bring one with --import"
@@ -85,7 +85,7 @@ def _tell_collected(name: str) -> str:
     folder = folder_of(name)
     counts, data = totals(folder), load_data_set(name)
     lines = [f"{what:10}{counts[what]:14,.0f}" for what in ("files", "pieces", "notes", "bars", "minutes")]
-    lines.append(f"{'learnt':10}{len(data.songs):14,} pieces")
+    lines.append(f"{'learnt':10}{data.learnt:14,} pieces")
     lines.append(f"{'lost':10}{counts['lost']:14,.0f} notes off the 88 keys, {counts['drums']:,.0f} of drums")
     lines.append(f"{'twins':10}{counts['twins']:14,.0f} pieces nearly the same as another")
     found = styles(folder)

@@ -83,6 +83,11 @@ def playable(notes: np.ndarray) -> np.ndarray:
     return ~notes["drum"] & (notes["pitch"] >= LOWEST) & (notes["pitch"] < LOWEST + KEYS)
 
 
+def is_learnt(song: Song) -> bool:
+    """Whether a model learns anything from it: drums alone, and what lies off the keyboard, are heard only."""
+    return bool(playable(song.notes).any())
+
+
 def off_keyboard(song: Song) -> int:
     """How many pitched notes lie outside the 88 keys, and are left out of its roll."""
     return int((~song.notes["drum"] & ~playable(song.notes)).sum())

@@ -20,6 +20,7 @@ from deepmusician.arrays import read_header
 from deepmusician.atomic import AtomicFolder
 from deepmusician.errors import LibraryError, MidiError
 from deepmusician.notes import KEY, METER, NOTE, TEMPO, Song, Touched, Track
+from deepmusician.roll import is_learnt
 
 NOTES_FILE, CATALOGUE_FILE = "notes.npy", "catalogue.json"
 _FORM = 1  # raise it when the form changes: older data sets are then refused with a word
@@ -72,6 +73,11 @@ class DataSet:
     def sides(self) -> tuple[str, ...]:
         """The side of the split that each of `songs` is pinned to, "" where it is left to chance."""
         return tuple(entry.side for entry in self.entries if entry.song is not None)
+
+    @cached_property
+    def learnt(self) -> int:
+        """How many of `songs` are learnt from; the others hold drums alone, or nothing on the 88 keys."""
+        return sum(map(is_learnt, self.songs))
 
 
 # ---- to and from a folder

@@ -335,7 +335,7 @@ def test_a_large_data_set_is_shown_a_page_at_a_time_and_reads_no_notes(own_works
     monkeypatch.setattr(collected_view, "PAGE", 3)
     monkeypatch.setattr(collected, "shard", lambda *_: pytest.fail("notes were read"))
     app = well(open_page(LIBRARY, data="large"))
-    assert "**7 pieces** of 8 files" in texts(app.markdown)
+    assert "**7 pieces** of 8 files learnt from" in texts(app.markdown)
     assert [*app.dataframe[0].value["piece"]] == ["broken.mid", "tune-0.mid", "tune-1.mid"]
     app = well(app.number_input[0].set_value(3).run())
     assert [*app.dataframe[0].value["piece"]] == ["tune-5.mid", "tune-6.mid"]

@@ -5,8 +5,14 @@ from conftest import scale_song
 
 from deepmusician.cli import main
 from deepmusician.decisions import Choice
+from deepmusician.doctor import examine, totals
+from deepmusician.ingest import ingest
 from deepmusician.library import list_data_sets, save_data_set
-from deepmusician.shelf import decide, load_decisions
+from deepmusician.midi import write_midi
+from deepmusician.notes import Song
+from deepmusician.options import TrainOptions
+from deepmusician.rolls import read_rolls
+from deepmusician.shelf import decide, load_as_read, load_data_set, load_decisions
 from deepmusician.store import DataSet, Entry
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -38,6 +44,31 @@ def test_data_sets_are_listed_with_how_much_of_them_is_learnt_from(capsys, home)
     first, second = said(capsys).splitlines()
     assert first.split() == ["mine", "1", "of", "3", "files", "learnt", "from"]
     assert "data set other is damaged" in second
+
+
+def drum_loop():
+    notes = scale_song(40, 8).notes.copy()
+    notes["drum"] = True
+    return Song(notes)
+
+
+def test_the_command_the_doctor_and_a_training_count_the_same_files(capsys, tmp_path):
+    songs = {
+        "a.mid": scale_song(50), "drums.mid": drum_loop(), "low.mid": Song.from_notes([(0, 1, 5)]),
+        "lower.mid": Song.from_notes([(0, 1, 6)]), "out.mid": scale_song(60), "z.mid": scale_song(45),
+    }  # fmt: skip
+    for name, song in songs.items():
+        write_midi(song, tmp_path / name)
+    save_data_set(DataSet("small", tuple(Entry.of(*item) for item in songs.items())), "small")
+    ingest([tmp_path], "large")
+    for name in ("small", "large"):
+        decide(name, "some", {"low.mid": Choice(fit=True), "out.mid": Choice(out=True), "z.mid": Choice(mute=(0,))})
+        seen = [examine(entry, load_decisions(name).of(entry.name)) for entry in load_as_read(name).entries]
+        trained, _ = read_rolls(TrainOptions(path=f"library:{name}"))
+        assert trained == ("a.mid", "low.mid")
+        assert load_data_set(name).learnt == totals(seen).files[1] == len(trained)
+    assert [line.split()[1] for line in said(capsys).splitlines()] == ["2", "2"]
+    assert ["learnt", "2", "pieces"] in [line.split() for line in said(capsys, "large").splitlines()]
 
 
 def test_what_became_of_every_file_is_told_with_the_reason(capsys):

@@ -8,6 +8,7 @@ import streamlit as st
 
 from deepmusician.collected import Row, is_collected, rows, styles, totals
 from deepmusician.shelf import folder_of, list_data_sets
+from ui import cached
 from ui.words import count
 
 PAGE = 100  # pieces on one page of the table
@@ -26,8 +27,8 @@ def show_collection(name: str) -> None:
     """All that the catalogue knows, without reading the notes of any piece."""
     folder = folder_of(name)
     counts = totals(folder)
-    kept = counts["kept"] + counts["repaired"]
-    words = [f"**{count(int(kept), 'piece')}** of {count(int(counts['files']), 'file')}"]
+    learnt = cached.data_set(name).data.learnt
+    words = [f"**{count(learnt, 'piece')}** of {count(int(counts['files']), 'file')} learnt from"]
     words += [f"{int(counts['repaired']):,} repaired"] if counts["repaired"] else []
     words += [f"{count(int(counts['refused']), 'file')} could not be read"] if counts["refused"] else []
     twins = f"{int(counts['twins']):,} nearly the same as another, which stand on one side of the split with it"
