@@ -117,7 +117,8 @@ def _choices(table: dict[str, dict[str, Any]]) -> dict[str, Choice]:
 
 
 def treated(entry: Entry, choice: Choice = AS_READ) -> Entry:
-    """The piece as decided. What nothing is left of, or what is too long for a roll, is left out with the reason."""
+    """The piece as decided. What nothing is left of, or what is too long for a roll, is left out with the reason; of
+    all else the status goes on to say how it was read."""
     if entry.song is None:
         return entry
     if choice.out:
@@ -128,7 +129,7 @@ def treated(entry: Entry, choice: Choice = AS_READ) -> Entry:
         return Entry(entry.name, None, "left out", f"no note is left of it: {reason}")
     if (end := music_span(song)[1]) > MAX_BEATS:
         return Entry(entry.name, None, "left out", f"its last note lies at beat {end:,.0f}, {MAX_BEATS:,} are possible")
-    return Entry(entry.name, song, "repaired" if said else entry.status, reason, choice.side)
+    return Entry(entry.name, song, entry.status, reason, choice.side)
 
 
 def treat(song: Song, choice: Choice) -> tuple[Song, tuple[str, ...]]:

@@ -21,7 +21,7 @@ from deepmusician.roll import playable
 from deepmusician.store import Entry
 from deepmusician.windows import split_songs
 
-Verdict = Literal["kept", "repaired", "left out"]
+Verdict = Literal["kept", "changed", "left out"]  # changed: not learnt as it stands in its file, whoever changed it
 NAMED = 3  # files that a finding names; the table has them all
 SHARE, TIMES = 0.2, 2.5  # one dominates with this share of the frames, and as many times its fair one
 
@@ -78,14 +78,15 @@ def examine(entry: Entry, choice: Choice) -> Report:
     result = treated(entry, choice)
     before = glance(entry.song)
     after = before if result.song is entry.song else glance(result.song) if result.song else None
-    verdict, reason = _verdict(result, after)
+    changed = entry.status == "repaired" or result.song is not entry.song
+    verdict, reason = _verdict(result, after, changed)
     is_in = verdict != "left out"
     tracks = tuple(_track(entry.song, i, choice) for i in range(len(entry.song.tracks)))
     heard = lines(result.song) if is_in else None
     return Report(entry, result, choice, verdict, reason, before, after if is_in else None, tracks, heard)
 
 
-def _verdict(entry: Entry, after: Glance | None) -> tuple[Verdict, str]:
+def _verdict(entry: Entry, after: Glance | None, changed: bool) -> tuple[Verdict, str]:
     reason = entry.reason.removeprefix(f"{entry.name}: ")
     if after is None:
         return "left out", reason
@@ -97,7 +98,7 @@ def _verdict(entry: Entry, after: Glance | None) -> tuple[Verdict, str]:
         notes.append(f"{count(after.lost, 'note')} off the 88 keys {_is(after.lost)} not learnt")
     if after.drums:
         notes.append(f"its drums ({count(after.drums, 'note')}) have no pitch and are not learnt")
-    return "repaired" if entry.status == "repaired" or after.lost else "kept", "; ".join(notes)
+    return "changed" if changed or after.lost else "kept", "; ".join(notes)
 
 
 def _track(song: Song, index: int, choice: Choice) -> TrackReport:
@@ -122,7 +123,7 @@ def _track_verdict(notes: np.ndarray, choice: Choice, index: int) -> tuple[Verdi
         return "left out", "none of its notes is on the 88 keys"
     said = [f"{count(off, 'note')} off the 88 keys {'moved onto them' if choice.fit else 'not learnt'}"] if off else []
     said += [f"{count(drums, 'drum note')} not learnt"] if drums else []
-    return "repaired" if said else "kept", "; ".join(said)
+    return "changed" if said else "kept", "; ".join(said)
 
 
 # ---- the whole

@@ -78,7 +78,7 @@ def read(paths: list[str], name: str, args: argparse.Namespace, label: Any) -> s
 def _sentence(name: str, totals: dict[str, float]) -> str:
     kept = totals["kept"] + totals["repaired"]
     text = f"{name}: {count(kept, 'piece')} of {count(totals['files'], 'file')}"
-    text += f", {totals['repaired']:,} of them repaired, {totals['refused']:,} refused"
+    text += f", {totals['repaired']:,} of them repaired on reading, {totals['refused']:,} refused"
     text += f", {totals['twins']:,} nearly the same as another"
     text += f", {totals['toneless']:,} with no note to learn" if totals["toneless"] else ""
     return f"{text}; {totals['notes']:,} notes to learn, {totals['minutes'] / 60:,.1f} hours"

@@ -115,6 +115,7 @@ def test_what_was_done_stands_behind_what_was_mended_on_reading():
     entry = treated(Entry.of("a.mid", song), Choice(no_drums=True, side="held out"))
     assert entry.status == "repaired" and entry.side == "held out"
     assert entry.reason == "one note was closed; you dropped its drums (20 notes)"
+    assert treated(Entry.of("b.mid", trio()), Choice(no_drums=True)).status == "kept"  # as it was read
 
 
 def test_a_piece_of_which_nothing_is_left_says_so():

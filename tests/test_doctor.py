@@ -114,13 +114,21 @@ def test_a_file_in_order_is_kept_without_a_word():
 
 def test_notes_off_the_keyboard_and_drums_are_told_of():
     report = examine(Entry.of("a.mid", MIXED), Choice())
-    assert report.verdict == "repaired"
+    assert report.verdict == "changed"
     assert report.reason == (
         "1 note off the 88 keys is not learnt; its drums (1 note) have no pitch and are not learnt"
     )
     better = examine(Entry.of("a.mid", MIXED), Choice(fit=True, no_drums=True))
     assert better.after.notes == 3 and better.after.lost == better.after.drums == 0
     assert better.reason == "you dropped its drums (1 note); the piece moved 1 octave up onto the keyboard"
+
+
+def test_a_file_is_changed_by_its_reader_or_by_a_person_but_only_the_reader_repairs_it():
+    mended = Entry.of("a.mid", replace(scale_song(60), repairs=("a note was closed",)))
+    drummed = Entry.of("b.mid", song((0, 1, 60, 0, 0), (0, 1, 36, 1, 1), tracks=2))
+    seen = [examine(mended, Choice()), examine(drummed, Choice()), examine(drummed, Choice(no_drums=True))]
+    assert [report.verdict for report in seen] == ["changed", "kept", "changed"]
+    assert [report.result.status for report in seen] == ["repaired", "kept", "kept"]
 
 
 @pytest.mark.parametrize(
@@ -143,15 +151,15 @@ def test_every_track_has_a_verdict_and_a_reason():
         ("kept", ""),
         ("left out", "drums have no pitch: heard, not learnt"),
         ("left out", "none of its notes is on the 88 keys"),
-        ("repaired", "1 note off the 88 keys not learnt"),
+        ("changed", "1 note off the 88 keys not learnt"),
         ("left out", "you left it out"),
         ("left out", "it holds no notes"),
     ]
     fitted = [(t.verdict, t.reason) for t in examine(entry, Choice(fit=True, no_drums=True)).tracks]
     assert fitted[1:4] == [
         ("left out", "drums have no pitch: you dropped them"),
-        ("repaired", "1 note off the 88 keys moved onto them"),
-        ("repaired", "1 note off the 88 keys moved onto them"),
+        ("changed", "1 note off the 88 keys moved onto them"),
+        ("changed", "1 note off the 88 keys moved onto them"),
     ]
 
 

@@ -413,7 +413,7 @@ def test_a_header_that_claims_gigabytes_fills_no_memory(tmp_path):
 def test_the_command_reads_says_and_trains(home, tree, capsys):
     assert main(["ingest", str(tree), "-o", "all", "--styles", "--workers", "1", "--without-copies"]) == 0
     said = capsys.readouterr().out
-    assert "all: 8 pieces of 9 files, 1 of them repaired, 1 refused, 1 nearly the same as another" in said
+    assert "all: 8 pieces of 9 files, 1 of them repaired on reading, 1 refused, 1 nearly the same as another" in said
     assert "refused broken.mid: the file holds no notes" in said and "no note to learn" not in said
     assert "1 near-duplicates are left out" in said or "1 near-duplicate is left out" in said
     assert "deepmusician train -p all" in said

@@ -112,7 +112,7 @@ def test_every_file_stands_in_the_table_with_verdict_reason_and_what_it_is():
     keep(scale_song(50), band(), refused=["bad.mid"])
     app = open_page(LIBRARY, data="mine")
     table = app.dataframe[0].value.set_index("piece")
-    assert table["verdict"].to_dict() == {"bad.mid": "✕ Left out", "0.mid": "✓ Kept", "1.mid": "✎ Repaired"}
+    assert table["verdict"].to_dict() == {"bad.mid": "✕ Left out", "0.mid": "✓ Kept", "1.mid": "✎ Changed"}
     assert table.loc["bad.mid", "why"] == "it could not be read: it is not MIDI"
     one = table.loc["0.mid"]
     assert (one["key"], one["meter"], one["range"], one["tempo"]) == ("≈ D major", "4/4", "D3–D5", 120)
@@ -307,7 +307,7 @@ def test_a_name_full_of_signs_is_shown_as_it_is():
 def test_midi_written_and_read_again_gives_the_verdicts_of_the_song():
     app = upload(open_page(LIBRARY), [("band.mid", write_midi(band()), "audio/midi")], "band")
     row = app.dataframe[0].value.iloc[0]
-    assert row["verdict"] == "✎ Repaired" and "1 note off the 88 keys is not learnt" in row["why"]
+    assert row["verdict"] == "✎ Changed" and "1 note off the 88 keys is not learnt" in row["why"]
 
 
 def test_what_reading_did_to_the_notes_is_told_of_all_files_and_of_each(home):

@@ -13,7 +13,7 @@ from ui.words import count
 
 PAGE = 100  # pieces on one page of the table
 MANY = 2_000  # pieces up to which each is examined, as of any other data set
-STATES = {"": "All", "kept": "Kept", "repaired": "Repaired", "refused": "Refused"}
+STATES = {"": "All", "kept": "Read", "repaired": "Repaired on reading", "refused": "Refused"}
 
 
 def is_large(name: str) -> bool:
@@ -29,7 +29,7 @@ def show_collection(name: str) -> None:
     counts = totals(folder)
     learnt = cached.data_set(name).data.learnt
     words = [f"**{count(learnt, 'piece')}** of {count(int(counts['files']), 'file')} learnt from"]
-    words += [f"{int(counts['repaired']):,} repaired"] if counts["repaired"] else []
+    words += [f"{int(counts['repaired']):,} repaired on reading"] if counts["repaired"] else []
     words += [f"{count(int(counts['refused']), 'file')} could not be read"] if counts["refused"] else []
     twins = f"{int(counts['twins']):,} nearly the same as another, which stand on one side of the split with it"
     st.markdown("; ".join([*words, twins] if counts["twins"] else words) + ".")
@@ -64,7 +64,7 @@ def _table(folder: Path) -> None:
 
 
 def _cells(row: Row) -> dict[str, object]:
-    about = {"piece": row.name, "verdict": row.status, "why": row.reason, "twin": row.twin}
+    about = {"piece": row.name, "verdict": STATES[row.status], "why": row.reason, "twin": row.twin}
     if row.at is None:
         return about
     names = ("notes", "bars", "minutes", "key", "tempo_bpm", "meter", "density", "polyphony")

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from deepmusician.glance import Glance
     from deepmusician.library import Entry
 
-MARKS = {"left out": "✕ Left out", "repaired": "✎ Repaired", "kept": "✓ Kept"}
+MARKS = {"left out": "✕ Left out", "changed": "✎ Changed", "kept": "✓ Kept"}
 SIDES = {"training": "Training", "held out": "Held out", "": "–"}
 PINNED = "📌"
 
 
 def remark(entry: Entry) -> str:
-    """Why a piece was repaired or refused; its name, which many reasons begin with, stands beside it already."""
+    """Why reading repaired or refused a piece; its name, which many reasons begin with, stands beside it already."""
     return entry.reason.removeprefix(f"{entry.name}: ")
 
 
@@ -59,7 +59,7 @@ def track_line(track: TrackReport) -> str:
     instrument = "drums" if track.drum else program_name(track.program)
     name = plain(track.name.strip()) or f"Track {track.index + 1}"
     about = ", ".join(filter(None, (count(track.notes, "note"), pitch_range(track.low, track.high))))
-    colour = {"kept": "green", "repaired": "orange", "left out": "red"}[track.verdict]
+    colour = {"kept": "green", "changed": "orange", "left out": "red"}[track.verdict]
     verdict = f":{colour}[{track.verdict}{': ' + track.reason if track.reason else ''}]"
     return f"**{name}** · {instrument} · {about} · {verdict}"
 
@@ -129,8 +129,8 @@ def _most(counts: Counter[str], shown: int = 3) -> str:
 def headline(reports: Iterable[Report]) -> str:
     """What became of the files, in one sentence."""
     verdicts = Counter(r.verdict for r in reports)
-    total, used = sum(verdicts.values()), verdicts["kept"] + verdicts["repaired"]
+    total, used = sum(verdicts.values()), verdicts["kept"] + verdicts["changed"]
     said = f"**{used:,} of {count(total, 'file')} {'is' if 1 in (used, total) else 'are'} learnt from**"
-    parts = [f"{verdicts['repaired']:,} repaired"] if verdicts["repaired"] else []
+    parts = [f"{verdicts['changed']:,} changed"] if verdicts["changed"] else []
     parts += [f"{verdicts['left out']:,} left out"] if verdicts["left out"] else []
     return said + (f": {', '.join(parts)}. Each is listed below with its reason." if parts else ", as they were read.")

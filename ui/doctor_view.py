@@ -22,6 +22,10 @@ DONE = {
     "range": "transposed {} into range", "drums": "dropped the drums of {}", "silence": "trimmed {}",
     "copies": "left out {} nearly the same as another", "sides": "put {} on one side of the split",
 }  # fmt: skip
+VERDICT = (
+    "Kept: learnt as it stands in its file. Changed: not all of it is, for reading repaired it, you decided so, "
+    "or some notes are off the 88 keys. Left out: not learnt from."
+)
 LINE = 35  # pixels of a row
 
 
@@ -167,7 +171,7 @@ def _columns() -> dict:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "piece": text("File", width="medium", pinned=True),
-        "verdict": text("Verdict", width="small"),
+        "verdict": text("Verdict", width="small", help=VERDICT),
         "why": text("Why", width="large"),
         "side": text(
             "Split", width="small", help=f"trained on, or held out to judge the model; {describe.PINNED} by you"

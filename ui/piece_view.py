@@ -26,7 +26,7 @@ CHANCE, MANY = "by chance", 8
 def show_piece(seen: Examined, name: str) -> None:
     """The whole panel of one file."""
     report = seen.reports[seen.of(name)]
-    colour = {"kept": "green", "repaired": "orange", "left out": "red"}[report.verdict]
+    colour = {"kept": "green", "changed": "orange", "left out": "red"}[report.verdict]
     st.subheader(plain(report.name), anchor=False)
     reason = plain(capital(report.reason)) if report.reason else ""
     st.markdown(f":{colour}[**{capital(report.verdict)}**] {reason}")
