@@ -34,6 +34,7 @@ HEADS = {
 INITIAL_STATES = {"zero": "from silence", "random": "from anywhere", "guided": "on from a piece"}
 SAMPLERS = {"sample": "by chance", "threshold": "all above a limit"}
 VOICES = {"all": "all notes", "melody": "only the melody on top"}
+GUESSES = {"parallel": "true frames, all at once", "sequential": "guesses too, one by one"}
 ACCELERATORS = {"cpu": "processor (CPU)", "gpu": "graphics card (GPU)", "tpu": "TPU"}
 PRECISIONS = {"auto": "automatic", "fp32": "32 bits", "bf16": "16 bits (bf16)"}
 LOSS_WORDS = dict(zip(LOSSES, ("all keys alike (bce)", "focal", "focal for notes only (focal+)"), strict=True))
@@ -176,6 +177,10 @@ class TrainOptions:
     teacher_forcing_ratio: float = option(
         1.0, "share of frames where the decoder sees the true last frame rather than its own guess", "-tf",
         low=0.0, high=1.0, group="training",
+    )  # fmt: skip
+    guesses: str = option(
+        "parallel", "what the decoder's own guesses follow: true frames (parallel, the cheaper), or guesses too, as in "
+        "composing (sequential)", choices=GUESSES, group="training",
     )  # fmt: skip
     threshold: float | None = option(
         None, "probability at which a key sounds; without it calibrated on held-out songs so that density matches",

@@ -163,7 +163,7 @@ class Trainer:
             group["lr"] = self._rate((self.epoch + self.batch / n_batches) / self.options.n_epochs)
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            loss = self.wrapped(batch, self.options.teacher_forcing_ratio)
+            loss = self.wrapped(batch, self.options.teacher_forcing_ratio, guesses=self.options.guesses)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.wrapped.parameters(), CLIP)
         self.optimizer.step()

@@ -218,6 +218,25 @@ def test_a_ratio_between_mixes_both(model):
     torch.testing.assert_close(told[:, 0], alone[:, 0])  # the last source frame is always true
 
 
+@pytest.mark.parametrize("kind", ["original", "decoder", "attention", "dot", "tcn", "transformer"])
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+def test_sequential_guesses_follow_what_was_fed_and_parallel_ones_do_not(kind, ratio, monkeypatch):
+    """Read again, the mixture makes the model guess the very frames that it holds wherever it was not told."""
+    model = model_of(KINDS[kind])
+    batch, fed, advance = batch_of(KINDS[kind], model), [], model.advance
+    view = torch.randn(16, 88, generator=torch.Generator().manual_seed(1))  # a frame that hangs on the context alone
+    monkeypatch.setattr(model.head, "sample", lambda contexts, *_: (contexts @ view > 0).float())
+    monkeypatch.setattr(model, "advance", lambda frames, *rest: (fed.append(frames), advance(frames, *rest))[1])
+    follows = {}
+    for guesses in ("parallel", "sequential"):
+        contexts = model.contexts(batch, ratio, torch.Generator().manual_seed(5), guesses)
+        later = fed[-1][:, 1:]  # of the last pass
+        told = (later == batch.target[:, :-1]).all(-1)
+        assert told.any() == (ratio > 0) and not told.all()
+        follows[guesses] = bool(((model.head.sample(contexts[:, :-1]) == later).all(-1) | told).all())
+    assert follows == {"parallel": False, "sequential": True}
+
+
 @pytest.mark.parametrize("kind", ["additive", "dot"])
 def test_attention_weighs_the_frames_of_the_source(kind):
     config = dataclasses.replace(SMALL, attention=kind)

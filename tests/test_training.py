@@ -144,6 +144,7 @@ def test_the_same_seed_trains_the_same_model_and_another_does_not():
     [
         {"loss": "bce"}, {"loss": "focal+"}, {"gamma": 0.0}, {"alpha": 0.3}, {"learning_rate": 0.001},
         {"batch_size": 4}, {"weight_decay": 0.5}, {"teacher_forcing_ratio": 0.0}, {"dropout": 0.6, "num_layers": 2},
+        {"teacher_forcing_ratio": 0.5, "guesses": "sequential"},
         {"transpose": 6}, {"classifier_dropout": 0.5}, {"stride": 16}, {"seq_len": 8}, {"division": "1/8"},
         {"valid_fraction": 0.5}, {"precision": "bf16"}, {"voices": "melody"}, {"remove_zeros": True},
         {"balance": 1.0},

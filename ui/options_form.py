@@ -43,6 +43,7 @@ LABELS = {
     "gamma": "γ, focus on what is hard",
     "alpha": "α, weight of sounding keys",
     "teacher_forcing_ratio": "Teacher forcing",
+    "guesses": "Own guesses follow",
     "threshold": "Threshold",
     "transpose": "Random transposition (semitones)",
     "remove_zeros": "Leave out silent frames",

@@ -3,7 +3,7 @@
 An arrangement says how a batch or a beginning becomes a state (`open`) and how states run over frames (`run`).
 Knows nothing of songs or files.
 
-Source: Mihaylova & Martins, ACL SRW 2019 (parallel scheduled sampling).
+Sources: Bengio et al., NeurIPS 2015 (scheduled sampling); Mihaylova & Martins, ACL SRW 2019 (its parallel form).
 """
 
 from __future__ import annotations
@@ -65,35 +65,52 @@ class Model(nn.Module):
         return (torch.cat([hidden, frames.to(hidden)], -1) if self.config.skip else hidden), state
 
     def contexts(
-        self, batch: Batch, teacher_forcing_ratio: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+        self, batch: Batch, teacher_forcing_ratio: float = 1.0, generator: torch.Generator | None = None,
+        guesses: str = "parallel",
+    ) -> Tensor:  # fmt: skip
         """Contexts [B, T, C] of the target frames; a share of the inputs may be the model's own guesses.
 
-        Parallel scheduled sampling: one pass over the true frames for the guesses, one over the mixture, so that no
-        ratio needs a loop over frames.
+        `parallel` guesses follow true frames: one pass over these, one over the mixture. `sequential` ones follow what
+        was fed before them, guesses too, as in composing: frame after frame. No gradient goes through a guess, so what
+        is learnt from is the pass over the mixture alone, whichever way that came about.
         """
         age = batch.mask.new_zeros(len(batch.mask), dtype=torch.long) if batch.begin is None else batch.begin
         state = self.open(batch.source, age, batch.style)
         frames = torch.cat([batch.source[:, -1:], batch.target[:, :-1]], 1)
         if teacher_forcing_ratio < 1:
-            frames = self._mix_in_guesses(frames, state, batch.style, teacher_forcing_ratio, generator)
+            chance = torch.rand(batch.mask[:, 1:].shape, generator=generator, device=frames.device)
+            mix_in = self._mix_in_guesses if guesses == "parallel" else self._follow_guesses
+            frames = mix_in(frames, chance < teacher_forcing_ratio, state, batch.style, generator)
         return self.advance(frames, state, batch.style)[0]
 
     @torch.no_grad()
     def _mix_in_guesses(
-        self, frames: Tensor, state: Any, style: Tensor | None, ratio: float, generator: torch.Generator | None
+        self, frames: Tensor, told: Tensor, state: Any, style: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
+        """`frames` [B, T, W], but where not `told` [B, T - 1] guessed from the true ones before; the first is true."""
         contexts, _ = self.advance(frames, state, style)
         guesses = self.head.sample(contexts[:, :-1], Sampling(), generator)
-        told = torch.rand(guesses.shape[:2], generator=generator, device=frames.device) < ratio
         later = torch.where(told[..., None], frames[:, 1:], guesses.to(frames.dtype))
-        return torch.cat([frames[:, :1], later], 1)  # the last source frame is always true
+        return torch.cat([frames[:, :1], later], 1)
+
+    @torch.no_grad()
+    def _follow_guesses(
+        self, frames: Tensor, told: Tensor, state: Any, style: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """As `_mix_in_guesses`, each guessed from what was fed before it."""
+        fed = [frames[:, 0]]
+        for true, knows in zip(frames[:, 1:].unbind(1), told.unbind(1), strict=True):
+            context, state = self.step(fed[-1], state, style)
+            guess = self.head.sample(context, Sampling(), generator)
+            fed.append(torch.where(knows[:, None], true, guess.to(true.dtype)))
+        return torch.stack(fed, 1)
 
     def forward(
-        self, batch: Batch, teacher_forcing_ratio: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+        self, batch: Batch, teacher_forcing_ratio: float = 1.0, generator: torch.Generator | None = None,
+        guesses: str = "parallel",
+    ) -> Tensor:  # fmt: skip
         """The loss: a mean over the frames that count."""
-        contexts = self.contexts(batch, teacher_forcing_ratio, generator)
+        contexts = self.contexts(batch, teacher_forcing_ratio, generator, guesses)
         return masked_mean(self.head.loss(contexts, batch.target), batch.mask)
 
     def nll(self, batch: Batch) -> Tensor:

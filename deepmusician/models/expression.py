@@ -99,16 +99,18 @@ class Expression(Model):
         self.head = Velocities(2 * self.onward.size + config.frame_size, config)
 
     def contexts(
-        self, batch: Batch, teacher_forcing_ratio: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+        self, batch: Batch, teacher_forcing_ratio: float = 1.0, generator: torch.Generator | None = None,
+        guesses: str = "parallel",
+    ) -> Tensor:  # fmt: skip
         """Contexts [B, T, C] of the target frames; there are no guesses to be told, so every ratio is the same."""
         age = batch.mask.new_zeros(len(batch.mask), dtype=torch.long) if batch.begin is None else batch.begin
         before = torch.cat([batch.source[:, -1:], batch.target[:, :-1]], 1)
         return _join(self._listen(batch.target, age, self._told(batch.style)), before)
 
     def forward(
-        self, batch: Batch, teacher_forcing_ratio: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+        self, batch: Batch, teacher_forcing_ratio: float = 1.0, generator: torch.Generator | None = None,
+        guesses: str = "parallel",
+    ) -> Tensor:  # fmt: skip
         """The loss: nats of the velocities, a mean over the frames that count."""
         return masked_mean(self.head.nll(self.contexts(batch), batch.target), batch.mask)
 
