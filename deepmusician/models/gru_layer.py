@@ -70,7 +70,7 @@ class GRULayer(torch.autograd.Function):
         gates = planes.unflatten(0, (frames, batch))
         ys = x.new_empty(frames + 1, batch, size)
         ys[0] = h
-        w = w_hh.bfloat16().t() if half else _padded(size, 3 * size, x).copy_(w_hh.t())
+        w = w_hh.bfloat16().t() if half else _turned(w_hh)
         minus_one = x.new_tensor(-1.0)
         for h, y, told, rz, n, r, z, through in zip(
             ys[:-1].unbind(), ys[1:].unbind(), gates[..., size:].unbind(), gates[..., size : 3 * size].unbind(),
@@ -140,6 +140,11 @@ def _add_product(out: Tensor, a: Tensor, b: Tensor) -> None:
 def _padded(rows: int, columns: int, like: Tensor) -> Tensor:
     """An empty matrix whose rows do not lie a power of two apart."""
     return like.new_empty(rows, columns + PAD)[:, :columns]
+
+
+def _turned(w: Tensor) -> Tensor:
+    """`w` transposed, its rows not a power of two apart; only a whole matrix does torch turn fast."""
+    return torch.cat([w, w[:PAD]]).t().contiguous()[:, : len(w)]
 
 
 def _columns(planes: Tensor, size: int) -> list[tuple[Tensor, ...]]:
