@@ -35,7 +35,7 @@ import faulty  # noqa: E402  how tests make faults
 import full_disk  # noqa: E402
 from conftest import scale_song  # noqa: E402
 
-from deepmusician import estimate, milestones, people, runner, workspace  # noqa: E402
+from deepmusician import audition, calibration, estimate, people, runner, workspace  # noqa: E402
 from deepmusician.options import TrainOptions  # noqa: E402
 from deepmusician.store import DataSet, Entry  # noqa: E402
 
@@ -68,7 +68,7 @@ def main() -> int:
 
 def kills(folder: Path, args: argparse.Namespace) -> bool:
     """Kill trainings of each family and compare what they leave with an uninterrupted one."""
-    runner.SAMPLE_FRAMES, milestones.CALIBRATION_FRAMES, estimate.TRIAL_SECONDS = 16, 8, 0.05
+    audition.SAMPLE_FRAMES, calibration.FRAMES, estimate.TRIAL_SECONDS = 16, 8, 0.05
     print("family         kills  runs  equal   seconds  where they hit")
     good = [_kill_family(name, folder, args) for name in args.families]
     return all(good)
@@ -102,7 +102,7 @@ def _kill_family(name: str, folder: Path, args: argparse.Namespace) -> bool:
 
 def disk(folder: Path, args: argparse.Namespace) -> bool:
     """Save everything while the disk is full at every one of its writes."""
-    runner.SAMPLE_FRAMES, milestones.CALIBRATION_FRAMES = 16, 8
+    audition.SAMPLE_FRAMES, calibration.FRAMES = 16, 8
     small = folder / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(small)]

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deepmusician import checkpoint, milestones, runner
+from deepmusician import audition, calibration, checkpoint
 from deepmusician.cli import main as command
 from deepmusician.errors import DeepMusicianError
 from deepmusician.library import SAVED, read_uploads, save_data_set
@@ -42,7 +42,7 @@ def main() -> None:
     """Walk and tell."""
     args = arguments()
     failed = 0
-    runner.SAMPLE_FRAMES = milestones.CALIBRATION_FRAMES = 16  # of trainings in this process, those of the command line
+    audition.SAMPLE_FRAMES = calibration.FRAMES = 16  # of trainings in this process, those of the command line
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DEEPMUSICIAN_HOME"] = f"{folder}/home"
         music = args.music or tunes(Path(folder) / "tunes")

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from deepmusician.atomic import AtomicFolder, flush
-from deepmusician.checkpoint import CARD, MILESTONES, WEIGHTS, amend_card, load, milestone, read_card
+from deepmusician.checkpoint import CARD, MILESTONES, WEIGHTS, milestone, read_card
 from deepmusician.errors import RunError
 from deepmusician.runs import Run, command_apart
 
 EPOCH = re.compile(r"epoch-(\d{4,})")
-CALIBRATION_FRAMES = 128
 
 
 @dataclass(frozen=True)
@@ -126,11 +125,9 @@ def calibrate_if_missing(folder: Path) -> None:
     """Find the settings at which a model composes music as full and as restless as it learnt, and keep them."""
     if _is_calibrated(folder):
         return
-    from deepmusician.generation import calibrate
+    from deepmusician.calibration import calibrate_checkpoint
 
-    model, card = load(folder)
-    data = card["data"]
-    amend_card(folder, **calibrate(model, data["density"], data["held_share"], CALIBRATION_FRAMES))
+    calibrate_checkpoint(folder)
 
 
 def _is_calibrated(folder: Path) -> bool:

@@ -13,44 +13,35 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import Timeout
 
+from deepmusician import audition, resuming
 from deepmusician.advice import doubts, findings
-from deepmusician.atomic import no_room, replace_file
-from deepmusician.baselines import compose as compose_simply
-from deepmusician.baselines import fit, judge
+from deepmusician.atomic import no_room
 from deepmusician.budget import promise, read_contract, write_contract
-from deepmusician.checkpoint import CARD, MILESTONES, milestone
-from deepmusician.errors import CheckpointError, DeepMusicianError, DiskFullError, RunError
+from deepmusician.checkpoint import MILESTONES, milestone
+from deepmusician.errors import DeepMusicianError, DiskFullError, RunError
 from deepmusician.lab import in_turn, settled
 from deepmusician.metrics import held_share
-from deepmusician.midi import write_midi
-from deepmusician.milestones import calibrate_if_missing, forget_after, keep, point, prune
-from deepmusician.music_card import describe_data, describe_songs, fingerprint
-from deepmusician.options import TEMPO_BPM, GenerateOptions, milestone_epochs, to_dict
+from deepmusician.music_card import describe_data, describe_songs
+from deepmusician.options import milestone_epochs, to_dict
 from deepmusician.plurals import count
 from deepmusician.quota import check_room
 from deepmusician.recipes import train_command
-from deepmusician.roll import from_roll, parse_division, roll_from_frames
 from deepmusician.rolls import Rolls, read_rolls
 from deepmusician.runs import Run, Status
 from deepmusician.slots import training_slot
-from deepmusician.windows import split_rolls
 
 if TYPE_CHECKING:
     from deepmusician.notes import Song
     from deepmusician.rolls import Sources
-    from deepmusician.training import Trainer
 
 log = logging.getLogger(__name__)
 
 STATUS_EVERY = 0.5  # seconds between two writes of the status
-SAMPLE_FRAMES = 128
-LEARNT = 2_000_000  # frames, spread over all songs, of which the baselines and the judges know at most, about
 Progress = Callable[[Status], None]
 
 
@@ -112,7 +103,8 @@ class _Session:
             done = len(self.run.metrics())
             where = f"after epoch {done}; resume goes on from here" if done else "before the first epoch"
             return self.say("stopped", f"Stopped {where}.")
-        train, valid = self._split(names, rolls, resume)
+        places = resuming.saved(self.run) if resume else []
+        train, valid = resuming.split(self.run, self.options, names, rolls, places)
         data = describe_data(self.options, names, rolls, valid)
         self._promise(rolls, (train, valid))
         from deepmusician.training import Trainer, set_threads
@@ -121,12 +113,15 @@ class _Session:
         self.trainer = Trainer(self.options, rolls, train, valid)
         command = f"deepmusician train {train_command(self.options)} --run {self.run.name}"
         self.card = {"title": self.run.name, "command": command, "data": data}
-        if resume:
-            self._restore()
+        if places:
+            place = resuming.restore(self.trainer, places)
+            if self.writes:
+                resuming.cut_back(self.run, self.trainer, self.options, place)
         if self.trainer.steps == 0:
             self._begin(describe_songs(names, rolls, valid))
         if self.writes:
-            self.baselines = self._references(rolls, train, valid if len(valid) else train)
+            judged = valid if len(valid) else train
+            self.baselines = audition.references(self.run, self.trainer, self.options, judged)
             self.run.write_baselines(self.baselines)
         return self._epochs()
 
@@ -153,22 +148,6 @@ class _Session:
             spent = self.spent_before + time.monotonic() - self.began
             self.contract = write_contract(self.run.path, replace(self.contract, spent=spent))
 
-    def _references(self, rolls: Rolls, train: np.ndarray, judged: np.ndarray) -> dict[str, dict[str, float]]:
-        """What needs no learning reaches on the songs `judged`; each leaves a piece of its own, to be heard beside."""
-        from deepmusician.scoring import references, spread
-
-        train, judged = spread(rolls, train, LEARNT), spread(rolls, judged, LEARNT)
-        if not self.trainer.model.composes:
-            return references(self.trainer.model, rolls, train, judged)
-        simple = fit(map(rolls.sounding, train))
-        folder = self.run.path / "baselines"
-        folder.mkdir(exist_ok=True)
-        for name, model in simple.items():
-            frames = compose_simply(model, SAMPLE_FRAMES, self.options.seed).view(np.uint8)
-            roll = roll_from_frames(frames, parse_division(self.options.division))
-            replace_file(folder / f"{name}.mid", write_midi(from_roll(roll, tempo_bpm=TEMPO_BPM)))
-        return judge(simple, map(rolls.sounding, judged), rolls.planes)
-
     def _begin(self, songs: list[dict[str, Any]]) -> None:
         """What is there before the first step: the weights to begin with, the songs, the model at epoch 0."""
         from deepmusician import checkpoint
@@ -183,16 +162,11 @@ class _Session:
         self.run.write_songs(songs)
         kept = 0 in milestone_epochs(self.options.milestones, 0)
         if kept and self.trainer.model.composes:
-            self._write_sample(0, self._compose()[0])
+            audition.keep_sample(self.run, 0, self._compose()[0])
         if kept or self.options.start_from:  # with the weights it began with, a branch can be repeated
             model, card = self.trainer.model, self.card | {"epoch": 0, "threshold": self.trainer.threshold}
             folder = self.run.path / MILESTONES / milestone(0)
             checkpoint.save(folder, model, card | {"options": to_dict(self.options)})
-
-    def _write_sample(self, epoch: int, song: Song) -> None:
-        samples = self.run.path / "samples"
-        samples.mkdir(exist_ok=True)
-        replace_file(samples / f"epoch-{epoch:04d}.mid", write_midi(song))
 
     def _epochs(self) -> Status:
         began = time.monotonic()
@@ -208,11 +182,14 @@ class _Session:
             before = now
         finished = over or self.trainer.epoch >= self.options.n_epochs
         if self.writes and self.trainer.batch and not finished:
-            save_as(self.run, self.trainer, self.card, f"{milestone(self.trainer.epoch)}+{self.trainer.batch:05d}")
+            place = f"{milestone(self.trainer.epoch)}+{self.trainer.batch:05d}"
+            resuming.save_as(self.run, self.trainer, self.card, place)
         if self.writes and self.run.checkpoint("best") and self.trainer.model.composes:
-            self._calibrate()  # after saving: it draws random numbers that the next step must not miss
+            self.say("training", "Finding the settings by which it composes best.")
+            audition.calibrate(self.run)  # after saving: it draws random numbers that the next step must not miss
             if finished:
-                self._judge()
+                self.say("training", "Judging what it composes.")
+                audition.judge_best(self.run, self.trainer)
         self._count_time()
         if over:
             return self.say("finished", self.contract.ending(self.trainer.epoch, self.options.n_epochs))
@@ -240,93 +217,16 @@ class _Session:
             report["warnings"] = findings(sounding, report, self.options, self.card["data"]) + report["warnings"]
         self.card["scores"] = {k: report[k] for k in ("epoch", "train", "valid", "threshold")}
         if song is not None:
-            self._write_sample(report["epoch"], song)
+            audition.keep_sample(self.run, report["epoch"], song)
         self.run.write_metrics([*self.run.metrics()[: report["epoch"] - 1], report])
         check_room()
-        save_as(self.run, self.trainer, self.card, milestone(report["epoch"]))
-        self._record(report)
+        resuming.save_as(self.run, self.trainer, self.card, milestone(report["epoch"]))
+        resuming.record(self.run, self.options, report)
         self._count_time()
         self.written = 0.0  # say so at once
 
-    def _record(self, report: dict[str, Any]) -> None:
-        """Let the checkpoint of a finished epoch be the best or a milestone, and clear away what is not needed; done
-        again, it changes nothing."""
-        epoch = report["epoch"]
-        folder = self.run.path / "checkpoints" / milestone(epoch)
-        if report["best"]:
-            point(self.run.path / "checkpoints" / "best", folder)
-        kept = (self.run.path / MILESTONES / milestone(epoch) / CARD).is_file()
-        if not kept and epoch in milestone_epochs(self.options.milestones, epoch):
-            keep(self.run, folder, epoch)
-        prune(self.run)
-
-    def _calibrate(self) -> None:
-        """Let the best model, and the one chosen by ear, compose music as full and as restless as it learnt."""
-        self.say("training", "Finding the settings by which it composes best.")
-        for which in ("best", "chosen"):
-            if folder := self.run.checkpoint(which):
-                calibrate_if_missing(folder)
-
-    def _judge(self) -> None:
-        """Let the best model be judged in short; its card keeps the verdict."""
-        from deepmusician.judging import judge_checkpoint
-        from deepmusician.scoring import spread
-
-        self.say("training", "Judging what it composes.")
-        judge_checkpoint(
-            self.run.checkpoint("best"), self.trainer.rolls,
-            spread(self.trainer.rolls, self.trainer.train_songs, LEARNT), self.trainer.valid_songs,
-        )  # fmt: skip
-
-    def _compose(self) -> tuple[Any, np.ndarray]:
-        """The same piece after every epoch: the same start, the same random numbers."""
-        from deepmusician.generation import compose
-
-        card = {
-            "options": {"division": self.options.division},
-            "threshold": self.trainer.threshold,
-            "data": {"styles": self.card["data"]["styles"]},
-        }
-        choice = GenerateOptions(seq_len=SAMPLE_FRAMES, seed=self.options.seed)
-        composed = compose((self.trainer.model, card), choice)
-        return composed.song, composed.roll.sounding
-
-    def _split(self, names: tuple[str, ...], rolls: Rolls, resume: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The training and the held-out songs. A run that goes on keeps those it began with, whatever was pinned since.
-
-        Raises RunError where the music is not what it was.
-        """
-        self.saved = saved(self.run) if resume else []
-        if not self.saved:
-            return split_rolls(rolls, self.options.valid_fraction, self.options.seed)
-        before = self.saved[0][1]["data"]
-        if before.get("fingerprint") != fingerprint(rolls):
-            raise RunError(
-                f"the music in {self.options.path} has changed since run {self.run.name} began, by its files or by "
-                "what was decided of them in the Library; undo that, or start a new run"
-            )
-        held_out = np.isin(names, before["held_out"])
-        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-    def _restore(self) -> None:
-        if not self.saved:
-            return
-        for folder, _ in self.saved:
-            try:
-                self.trainer.restore(folder)
-                break
-            except CheckpointError as error:
-                log.warning("%s; going on from the one before", error)
-                problem = error
-        else:
-            raise problem
-        if not self.writes:
-            return
-        reports = self.run.metrics()[: self.trainer.epoch]
-        self.run.write_metrics(reports)  # what came after the checkpoint is redone
-        forget_after(self.run, self.trainer.epoch)
-        if reports and folder.name == milestone(len(reports)):  # a kill may have come right after it was saved
-            self._record(reports[-1])
+    def _compose(self) -> tuple[Song, np.ndarray]:
+        return audition.compose(self.trainer, self.options, self.card["data"]["styles"])
 
     def _batches_done(self) -> int:
         return self.trainer.epoch * self.trainer.batches_per_epoch() + self.trainer.batch
@@ -380,36 +280,6 @@ class _Session:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def saved(run: Run) -> list[tuple[Path, dict[str, Any]]]:
-    """The checkpoints that a training can go on from, and their cards: the last one, then what was saved before it.
-
-    Raises CheckpointError where there are some, and no card of them can be read.
-    """
-    from deepmusician.checkpoint import read_card
-    from deepmusician.training import PLACE
-
-    last = run.checkpoint("last")
-    if last is None:
-        return []
-    earlier = sorted((p.parent for p in (run.path / "checkpoints").glob(f"epoch-*/{PLACE}")), reverse=True)
-    found, problem = [], None
-    for folder in dict.fromkeys([last.resolve(), *(p.resolve() for p in earlier if p.name < last.resolve().name)]):
-        try:
-            found.append((folder, read_card(folder)))
-        except CheckpointError as error:
-            problem = error
-    if not found and problem:
-        raise problem
-    return found
-
-
-def save_as(run: Run, trainer: Trainer, card: dict[str, Any], name: str) -> Path:
-    """Save a checkpoint of the run under `name` and let `last` point to it."""
-    folder = trainer.save(run.path / "checkpoints" / name, card)
-    point(run.path / "checkpoints" / "last", folder)
-    return folder
 
 
 def process_rank() -> int:

@@ -123,5 +123,5 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured before a training, and composed during and after it, is short."""
     monkeypatch.setattr("deepmusician.estimate.TRIAL_SECONDS", 0.05)
     monkeypatch.setattr("deepmusician.estimate.SCORED", (128, 256))
-    monkeypatch.setattr("deepmusician.runner.SAMPLE_FRAMES", 16)
-    monkeypatch.setattr("deepmusician.milestones.CALIBRATION_FRAMES", 8)
+    monkeypatch.setattr("deepmusician.audition.SAMPLE_FRAMES", 16)
+    monkeypatch.setattr("deepmusician.calibration.FRAMES", 8)

@@ -16,7 +16,7 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepmusician import runner
+from deepmusician import audition, resuming
 from deepmusician.runner import train_run
 from deepmusician.runs import Run
 from deepmusician.training import Trainer
@@ -40,11 +40,11 @@ TIMES = ("seconds", "frames_per_second")  # of a report: all that may differ
 PHASES = {
     "a step": (Trainer, "_step"),
     "scoring": (Trainer, "_report"),
-    "composing": (runner._Session, "_compose"),
+    "composing": (audition, "compose"),
     "saving": (Trainer, "save"),
-    "after saving": (runner._Session, "_record"),
-    "calibrating": (runner._Session, "_calibrate"),
-    "judging": (runner._Session, "_judge"),
+    "after saving": (resuming, "record"),
+    "calibrating": (audition, "calibrate"),
+    "judging": (audition, "judge_best"),
 }
 BETWEEN = "between"  # reading, measuring baselines, and whatever else is not of PHASES
 WRITES = ("fsync", "replace", "rename", "symlink", "link", "unlink", "rmdir")

@@ -22,8 +22,8 @@ from deepmusician.atomic import no_room, replace_file
 from deepmusician.decisions import Choice
 from deepmusician.options import TrainOptions
 from deepmusician.parcels import export_data_set, import_data_set
+from deepmusician.resuming import save_as
 from deepmusician.rolls import make_rolls
-from deepmusician.runner import save_as
 from deepmusician.runs import Run, list_runs
 from deepmusician.shelf import decide, list_data_sets, load_data_set, load_decisions, save_data_set
 from deepmusician.store import DataSet, Entry

@@ -11,10 +11,11 @@ from faulty import Killed, different, make_run
 from full_disk import SIZES, files_up_to, full_at, things
 from safetensors.torch import load
 
-from deepmusician import atomic, people, runner
+from deepmusician import atomic, audition, people, resuming
 from deepmusician.atomic import AtomicFolder, is_held, no_room, put_back, replace_file
 from deepmusician.errors import CheckpointError, DiskFullError
-from deepmusician.runner import saved, train_run
+from deepmusician.resuming import saved
+from deepmusician.runner import train_run
 from deepmusician.runs import Run
 
 
@@ -68,7 +69,7 @@ def test_a_training_that_finds_the_disk_full_says_so_and_goes_on_later(small_run
 @pytest.fixture
 def unjudged(monkeypatch):
     """What follows the last epoch is left out: benchmarks/faults.py kills that, too."""
-    monkeypatch.setattr(runner._Session, "_judge", lambda self: None)
+    monkeypatch.setattr(audition, "judge_best", lambda *_: None)
 
 
 def outcome(run):
@@ -159,7 +160,7 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(small_run, home, sho
         killed.train(whole)
         moments = killed.moments()
         with monkeypatch.context() as m:  # first when an epoch is saved, before it is the best and a milestone
-            m.setattr(runner._Session, "_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            m.setattr(resuming, "record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 train_run(run)
         assert run.checkpoint("last") and not run.checkpoint("best") and not run.is_locked()

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from deepmusician import checkpoint
+from deepmusician.calibration import CAUTION, calibrate
 from deepmusician.errors import OptionError
-from deepmusician.generation import CAUTION, calibrate, compose, compose_frames, compose_variations
+from deepmusician.generation import compose, compose_frames, compose_variations
 from deepmusician.midi import write_midi
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Sampling

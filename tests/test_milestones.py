@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from deepmusician import checkpoint, runs
+from deepmusician.audition import SAMPLE_FRAMES
 from deepmusician.errors import CheckpointError, OptionError, RunError
 from deepmusician.generation import compose
 from deepmusician.midi import write_midi
 from deepmusician.milestones import choose, choose_apart, forget_after, let_validation_choose, point, timeline
 from deepmusician.options import GenerateOptions, milestone_epochs
-from deepmusician.runner import SAMPLE_FRAMES, train_run
+from deepmusician.runner import train_run
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -26,7 +27,7 @@ def run(small_run):
 def hasty(monkeypatch):
     """Calibration takes longer than training does here."""
     found = {"temperature": 0.9, "top_p": 0.9, "fullness": 1.1}
-    monkeypatch.setattr("deepmusician.generation.calibrate", lambda *a: found)
+    monkeypatch.setattr("deepmusician.calibration.calibrate", lambda *a: found)
 
 
 def weights(folder):
@@ -118,7 +119,7 @@ def test_the_chosen_model_is_calibrated_once(run, monkeypatch):
     choose(run, 1)
     card = checkpoint.read_card(run.model())
     assert 0.7 <= card["fullness"] <= 1.6 and 0.5 <= card["temperature"] <= 1
-    monkeypatch.setattr("deepmusician.generation.calibrate", lambda *a: pytest.fail("it is calibrated"))
+    monkeypatch.setattr("deepmusician.calibration.calibrate", lambda *a: pytest.fail("it is calibrated"))
     choose(run, 1)
 
 

@@ -41,8 +41,8 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPMUSICIAN_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("deepmusician.runner.SAMPLE_FRAMES", 16)
-    monkeypatch.setattr("deepmusician.milestones.CALIBRATION_FRAMES", 8)
+    monkeypatch.setattr("deepmusician.audition.SAMPLE_FRAMES", 16)
+    monkeypatch.setattr("deepmusician.calibration.FRAMES", 8)
     return tmp_path
 
 

@@ -21,7 +21,7 @@ from ui.router import COMPOSE, RUNS, TRAIN
 def hasty(monkeypatch):
     """Calibration takes longer than training does here."""
     found = {"temperature": 0.9, "top_p": 0.9, "fullness": 1.1}
-    monkeypatch.setattr("deepmusician.generation.calibrate", lambda *a: found)
+    monkeypatch.setattr("deepmusician.calibration.calibrate", lambda *a: found)
 
 
 @pytest.fixture
