@@ -1,12 +1,13 @@
 """Time to quality: how soon ours predicts held-out music as well as the original ever does, and as copying does.
 
-    python benchmarks/quality.py [-p PATH] [--division 1/8] [--seconds 400] [--ours 120] [-s 32] [--recipe NAME]
+    python benchmarks/quality.py [-p PATH] [--division 1/8] [--seconds 400] [--recipes NAME:SECONDS …] [-s 32]
 
-Two networks learn the same songs in turn, a little each, so that both meet the same machine: the original's loop, with
-the focal loss's weight as it should have been (the paper's, three to one for notes that sound), and a recipe of ours.
-What is compared is the F1 of all frames of held-out songs, each told the true frames before it, at the threshold that
-suits it best. Only learning is timed, in CPU seconds of one thread; scoring is not. The recipe plans its learning rate
-for `--ours` seconds, as it would for the epochs a person asks for; the original's never changes.
+Networks learn the same songs in turn, a little each, so that all meet the same machine: the original's loop, with the
+focal loss's weight as it should have been (the paper's, three to one for notes that sound), and recipes of ours. What
+is compared is the F1 of all frames of held-out songs, each told the true frames before it, at the threshold that suits
+it best, and for ours the honest likelihood. Only learning is timed, in CPU seconds of one thread; scoring is not. A
+recipe plans its learning rate for its seconds, as it would for the epochs a person asks for; the original's never
+changes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from deepmusician.training import Trainer
 from deepmusician.windows import Windows, split_rolls
 
 STOPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320, 400, 600, 1000)  # when F1 is asked
+Scores = tuple[float, float | None]  # F1, nats a frame
 TURN = 2.0  # CPU seconds that one learns before the other goes on
 
 
@@ -40,43 +42,51 @@ def main() -> None:
     parser.add_argument("-p", "--path", default="bach-chorales", help="music to learn")
     parser.add_argument("--division", default="1/8")
     parser.add_argument("--seconds", type=float, default=400, help="CPU seconds that the original learns")
-    parser.add_argument("--ours", type=float, default=120, help="CPU seconds that ours learns")
-    parser.add_argument("-s", "--seq-len", type=int, default=32, help="frames of a window, of both")
-    parser.add_argument("--recipe", default="deep-musician", choices=[recipe.name for recipe in list_recipes()])
-    parser.add_argument("-lr", "--learning-rate", type=float, default=0.003, help="of ours; the original's is 0.001")
+    parser.add_argument("-s", "--seq-len", type=int, default=32, help="frames of a window, of all")
+    parser.add_argument(
+        "--recipes", nargs="+", default=["deep-musician:120", "quick:10", "quick:60"], metavar="NAME:SECONDS",
+        type=planned, help="recipes of ours, and the CPU seconds that each plans to learn for",
+    )  # fmt: skip
     args = parser.parse_args()
     torch.set_num_threads(1)
     print(machine())
-    options = recipe_options(
-        args.recipe, path=args.path, division=args.division, seq_len=args.seq_len, learning_rate=args.learning_rate
-    )
-    _, rolls = read_rolls(options)
-    train, held_out = split_rolls(rolls, options.valid_fraction, options.seed)
+    shared = {"path": args.path, "division": args.division, "seq_len": args.seq_len}
+    options = {plan: recipe_options(plan[0], **shared) for plan in args.recipes}
+    _, rolls = read_rolls(next(iter(options.values())))
+    train, held_out = split_rolls(rolls, TrainOptions.valid_fraction, TrainOptions.seed)
     copied = baselines(*([rolls.sounding(i) for i in songs] for songs in (train, held_out)))["repeat_last"]["f1"]
     print(f"{args.path} in frames of {args.division}: {len(train)} songs to learn, {len(held_out)} held out\n")
-    learners = {
-        "original": Learner(*original(rolls, train, held_out, args.seq_len), args.seconds),
-        args.recipe: Learner(*ours(options, rolls, train, held_out, args.ours), args.ours),
+    learners = {"original": Learner(*original(rolls, train, held_out, args.seq_len), args.seconds)} | {
+        f"{name} in {seconds:g} s": Learner(*ours(options[name, seconds], rolls, train, held_out, seconds), seconds)
+        for name, seconds in args.recipes
     }
-    print(f"{'':16}{'CPU s':>8}{'steps':>8}{'F1':>8}")
+    print(f"{'':24}{'CPU s':>8}{'steps':>8}{'F1':>8}{'nats a frame':>14}")
     while any(not learner.done for learner in learners.values()):
         for name, learner in learners.items():
             for line in learner.turn():
-                print(f"{name:16}{line}", flush=True)
-    best = max(f1 for _, f1 in learners["original"].curve)
-    mine = learners[args.recipe].curve
-    print(f"\n{args.recipe} passes what the original reached in {args.seconds:.0f} s, {best:.3f}, {when(mine, best)};")
-    print(f"it passes copying the last frame, {copied:.3f}, {when(mine, copied)}.")
-    print(f"The original passes copying {when(learners['original'].curve, copied)}.")
+                print(f"{name:24}{line}", flush=True)
+    best = max(learners["original"].curve.values())
+    print(f"\nCopying the last frame has {copied:.3f}; the original reached {best:.3f} in {args.seconds:.0f} s.")
+    for name, learner in learners.items():
+        past = "" if name == "original" else f", what the original reached {when(learner.curve, best)}"
+        print(f"{name} passes copying {when(learner.curve, copied)}{past}.")
+
+
+def planned(text: str) -> tuple[str, float]:
+    """NAME:SECONDS."""
+    name, _, seconds = text.partition(":")
+    if name not in [recipe.name for recipe in list_recipes()]:
+        raise argparse.ArgumentTypeError(f"there is no recipe called {name!r}; see `deepmusician recipes`")
+    return name, float(seconds)
 
 
 class Learner:
-    """Takes steps by `step` in turns until `seconds` of the CPU are spent, and asks `f1` at STOPS."""
+    """Takes steps by `step` in turns until `seconds` of the CPU are spent, and asks for `scores` at STOPS."""
 
-    def __init__(self, step: Callable[[], object], f1: Callable[[], float], seconds: float) -> None:
-        self.step, self.f1, self.seconds = step, f1, seconds
+    def __init__(self, step: Callable[[], object], scores: Callable[[], Scores], seconds: float) -> None:
+        self.step, self.scores, self.seconds = step, scores, seconds
         self.spent, self.steps = 0.0, 0
-        self.curve: list[tuple[float, float]] = []  # seconds, F1
+        self.curve: dict[float, float] = {}  # F1 after so many seconds
         self.stops = [stop for stop in STOPS if stop < seconds] + [seconds]
 
     @property
@@ -92,14 +102,15 @@ class Learner:
             self.spent, self.steps = self.spent + time.thread_time() - began, self.steps + 1
             if self.spent >= self.stops[0]:
                 self.stops = [stop for stop in self.stops if stop > self.spent]
-                self.curve.append((self.spent, self.f1()))
-                lines.append(f"{self.spent:8.1f}{self.steps:8}{self.curve[-1][1]:8.3f}")
+                f1, nats = self.scores()
+                self.curve[self.spent] = f1
+                lines.append(f"{self.spent:8.1f}{self.steps:8}{f1:8.3f}" + ("" if nats is None else f"{nats:14.2f}"))
         return lines
 
 
-def when(curve: list[tuple[float, float]], goal: float) -> str:
+def when(curve: dict[float, float], goal: float) -> str:
     """The first score on the curve above `goal`, in words."""
-    reached = next((seconds for seconds, f1 in curve if f1 > goal), None)
+    reached = next((seconds for seconds, f1 in curve.items() if f1 > goal), None)
     return "never" if reached is None else f"within {reached:.1f} s"
 
 
@@ -109,7 +120,7 @@ def best_f1(counts: CellCounts) -> float:
 
 def ours(
     options: TrainOptions, rolls: Rolls, train: np.ndarray, held_out: np.ndarray, seconds: float
-) -> tuple[Callable[[], object], Callable[[], float]]:
+) -> tuple[Callable[[], object], Callable[[], Scores]]:
     """A step of a recipe that plans to learn for `seconds`, and its score."""
     trial = Trainer(options, rolls, train, held_out)
     began = time.thread_time()
@@ -130,12 +141,16 @@ def ours(
         trainer.batch = (trainer.batch + 1) % n_batches
         trainer.epoch += trainer.batch == 0
 
-    return step, lambda: best_f1(score(trainer.model, rolls, held_out).counts)
+    def scores() -> Scores:
+        scored = score(trainer.model, rolls, held_out)
+        return best_f1(scored.counts), scored.nll
+
+    return step, scores
 
 
 def original(
     rolls: Rolls, train: np.ndarray, held_out: np.ndarray, seq_len: int
-) -> tuple[Callable[[], object], Callable[[], float]]:
+) -> tuple[Callable[[], object], Callable[[], Scores]]:
     """A step of the original's loop, over windows that begin at every frame, and its score."""
     torch.manual_seed(0)
     windows = Windows(rolls, train, seq_len, stride=1)
@@ -154,16 +169,16 @@ def original(
         optimizer.step()
 
     @torch.no_grad()
-    def f1() -> float:
+    def scores() -> Scores:
         counts = CellCounts()
         model.eval()
         for batch in Windows(rolls, held_out, seq_len, seq_len).batches(64):
             p = torch.sigmoid(model(batch.source.transpose(0, 1), batch.target.transpose(0, 1))).transpose(0, 1)
             counts.add(p[batch.mask].numpy(), batch.target[batch.mask].numpy())
         model.train()
-        return best_f1(counts)
+        return best_f1(counts), None  # it knows no likelihood
 
-    return step, f1
+    return step, scores
 
 
 if __name__ == "__main__":

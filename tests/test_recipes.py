@@ -8,6 +8,7 @@ import pytest
 from deepmusician import recipes
 from deepmusician.cli import parser
 from deepmusician.errors import OptionError
+from deepmusician.models.registry import new_model
 from deepmusician.options import TrainOptions, from_dict
 from deepmusician.recipes import list_recipes, read_recipe, recipe_options, train_command
 from deepmusician.roll import parse_division
@@ -36,15 +37,15 @@ def typed(command):
 
 
 def test_the_original_comes_first_then_the_studios_own_then_by_year():
-    assert NAMES[:2] == ["deep-musician", "studio"]
-    years = [recipe.reference.year for recipe in list_recipes()[2:]]
+    assert NAMES[:3] == ["deep-musician", "studio", "quick"]
+    years = [recipe.reference.year for recipe in list_recipes()[3:]]
     assert years == sorted(years)
 
 
 def test_the_models_of_the_field_are_there():
     assert set(NAMES) >= {
         "deep-musician", "rnn-nade", "polyphonic-lstm", "polyphonic-lstm-time", "bach-lstm", "lstm-melody",
-        "attention-gru", "tcn", "deepj", "transformer", "studio", "expression",
+        "attention-gru", "tcn", "deepj", "transformer", "studio", "quick", "expression",
     }  # fmt: skip
 
 
@@ -108,6 +109,10 @@ def test_a_recipe_does_what_its_text_claims():
     assert o["deepj"].clock and o["studio"].clock and o["studio"].averaging > 0
     assert (o["transformer"].head, o["transformer"].memory) == ("chord", 128)
     assert o["expression"].arrangement == "expression"
+    quick = o["quick"]
+    assert (quick.head, quick.backbone, quick.num_layers, quick.skip) == ("chord", "gru", 1, True)
+    sizes = [sum(p.numel() for p in new_model(options).parameters()) for options in (o["deep-musician"], quick)]
+    assert round(sizes[0] / sizes[1]) == 16
 
 
 def test_the_time_based_lstm_hears_the_same_music_in_six_times_the_frames():
