@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from deepmusician.notes import Song, fingerprint
-from ui import figures
+from ui import converting, figures
 
 if TYPE_CHECKING:
     from deepmusician.attention import Look
@@ -40,13 +40,10 @@ def _shelf() -> OrderedDict[tuple[str, str, float], Shelved]:
 
 def data_set(name: str) -> Shelved:
     """A saved data set or a corpus by name, as it is learnt from: what was decided of it in the Library is carried out.
-    Reading one for the first time shows progress. Raises LibraryError."""
-    from deepmusician.library import read_source, source_of
-
+    Raises LibraryError."""
     shelf, place = _shelf(), _place(name)
     if place not in shelf:
-        with progress_bar(f"Reading {name}, the first time only") as progress:
-            shelf[place] = Shelved(read_source(source_of(name), progress))
+        shelf[place] = Shelved(converting.read(name))
         while len(shelf) > KEPT_DATA_SETS:
             shelf.popitem(last=False)
     return shelf[place]

@@ -13,7 +13,7 @@ import streamlit as st
 
 from deepmusician.notes import Song
 from deepmusician.options import TrainOptions
-from ui import cached, describe, figures, keys
+from ui import cached, converting, describe, figures, keys
 from ui.page import sentences
 
 if TYPE_CHECKING:
@@ -88,13 +88,10 @@ def _place(name: str) -> tuple[str, str, int]:
 
 
 def _as_read(name: str) -> DataSet:
-    from deepmusician.library import list_data_sets, read_source
+    from deepmusician.library import list_data_sets
     from deepmusician.shelf import load_as_read
 
-    if name in list_data_sets():
-        return load_as_read(name)
-    with cached.progress_bar(f"Reading {name}, the first time only") as progress:
-        return read_source(name, progress)
+    return load_as_read(name) if name in list_data_sets() else converting.read(name)
 
 
 def _examine(name: str, place: tuple, data: DataSet, decisions: Decisions, pieces: _Kept) -> Examined:

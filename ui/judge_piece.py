@@ -9,7 +9,7 @@ import streamlit as st
 
 from deepmusician.notes import Song
 from deepmusician.plurals import count
-from ui import cached
+from ui import cached, converting
 from ui.compose_form import FILE, LIBRARY, choose_piece
 from ui.models import Model
 from ui.player import Region, player, players
@@ -66,14 +66,13 @@ def show_originality(model: Model, song: Song) -> None:
 
 
 def _training_songs(model: Model) -> Read:
-    """Read once and kept. What must be converted first is converted by processes of its own, and says how far it is."""
+    """Read once and kept. A corpus that is yet to be converted says how far it is."""
     from deepmusician.corpora import CORPORA, is_converted
-    from deepmusician.library import read_source, split_paths
+    from deepmusician.library import split_paths
 
     for source in split_paths(model.card["options"]["path"]):
         if source in CORPORA and not is_converted(source):
-            with cached.progress_bar(f"Reading {source}, the first time only") as progress:
-                read_source(source, progress)
+            converting.read(source)
     return _read(str(model.path), model.version)
 
 
