@@ -2,10 +2,11 @@
 
 import streamlit as st
 
+from deepmusician.options import TrainOptions
 from ui import examined
 from ui.collected_view import is_large, show_collection
-from ui.doctor_view import show_findings, show_glance, show_table, show_totals, show_undo, train_button
-from ui.library_form import about_corpus, add_music, choose_data
+from ui.doctor_view import begin_with, show_findings, show_glance, show_table, show_totals, show_undo, train_button
+from ui.library_form import about_corpus, add_music, choose_data, title_of
 from ui.page import opening, sentences
 from ui.piece_view import show_piece
 from ui.shelf_form import bring_back, manage
@@ -23,6 +24,7 @@ add_music()
 name = choose_data("Look at", key="library.data")
 if name is None:
     st.info("Add music of your own above, or pick a corpus to look at.", icon=":material/library_music:")
+    begin_with(TrainOptions.path)
     bring_back()
     st.stop()
 about_corpus(name)
@@ -31,7 +33,7 @@ about_corpus(name)
 if is_large(name):
     with sentences():
         show_collection(name)
-        train_button(name, f"Train on {name}", "library.train", type="primary", icon=":material/school:")
+        train_button(name, f"Train on {title_of(name)}", "library.train", type="primary", icon=":material/school:")
     manage(name)
     bring_back()
     st.stop()
@@ -60,4 +62,4 @@ manage(name)
 bring_back()
 if used:
     st.markdown(f"**Next:** train a model on {count(len(used), 'piece')}.")
-    train_button(name, f"Train on {name}", "library.train", type="primary", icon=":material/school:")
+    train_button(name, f"Train on {title_of(name)}", "library.train", type="primary", icon=":material/school:")

@@ -241,6 +241,22 @@ def test_a_damaged_data_set_is_a_sentence_and_can_be_deleted(home):
     assert list_data_sets() == [] and not app.error
 
 
+def test_who_has_no_music_yet_trains_on_a_corpus_with_one_click_or_looks_at_it(monkeypatch):
+    monkeypatch.setattr("deepmusician.corpora._convert", lambda *a: pytest.fail("nobody asked to wait"))
+    app = click(open_page(LIBRARY), "Train on Bach: chorales")
+    assert app.title[0].value == "Train" and by_label(app.button, "Start training")
+    assert by_key(app.multiselect, "train.data").value == ["bach-chorales"]
+    assert by_key(open_page(TRAIN).multiselect, "train.data").value == ["bach-chorales"]  # whichever way one came
+    pieces = (Entry.of("a", scale_song(48)), Entry.of("b", scale_song(50)))
+    monkeypatch.setattr("deepmusician.library.load_corpus_entries", lambda name, progress=None: pieces)
+    app = open_page(LIBRARY)
+    assert app.expander[0].proto.expanded
+    click(app, "Look at Bach: chorales")
+    assert "**2 of 2 files are learnt from**" in texts(app.markdown)
+    assert app.query_params["data"] == "bach-chorales" and not app.expander[0].proto.expanded
+    assert by_label(app.button, "Train on Bach: chorales")
+
+
 # ---- data sets as a whole
 
 

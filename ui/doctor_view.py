@@ -8,6 +8,7 @@ import streamlit as st
 
 from deepmusician.recipes import list_recipes
 from ui import describe, examined, figures, keys, router
+from ui.library_form import choose, title_of
 from ui.words import count
 
 if TYPE_CHECKING:
@@ -93,6 +94,16 @@ def _as_read(seen: Examined) -> dict:
 def _what(finding: Finding) -> str:
     names = list(finding.changes)
     return DONE[finding.kind].format(names[0] if len(names) == 1 else count(len(names), "file"))
+
+
+def begin_with(name: str) -> None:
+    """For who has no music here yet: a built-in corpus, to look at or to train on, one click each."""
+    title = title_of(name)
+    with st.container(horizontal=True):
+        train_button(name, f"Train on {title}", "library.begin", type="primary", icon=":material/school:")
+        st.button(
+            f"Look at {title}", key="library.begin.look", icon=":material/visibility:", on_click=choose, args=(name,)
+        )
 
 
 def train_button(name: str, label: str, key: str, balance: float | None = None, **look: str) -> None:

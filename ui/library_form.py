@@ -21,7 +21,8 @@ def add_music() -> None:
     """The uploader, files or a whole folder, and the name under which what was read is kept."""
     if note := keys.NOTE.take():
         st.success(sentence(note), icon=":material/check:")
-    with st.expander("Add your own music", expanded=not list_data_sets(), icon=":material/upload:"):
+    nothing = not list_data_sets() and not chosen()
+    with st.expander("Add your own music", expanded=nothing, icon=":material/upload:"):
         folder = st.toggle("A whole folder", help="The browser then asks for a folder and takes all music below it.")
         with st.form("upload", border=False, clear_on_submit=False):
             files = st.file_uploader(
@@ -90,14 +91,13 @@ def choose(name: str) -> None:
     st.query_params["data"] = name
 
 
-def choose_data(label: str, key: str, default: str | None = None) -> str | None:
+def choose_data(label: str, key: str) -> str | None:
     """A choice among the person's data sets and the built-in corpora.
 
-    Before anything was chosen it is the person's first data set, else `default`; None where there is neither.
+    Before anything was chosen it is the person's first data set; None where there is none.
     """
     titles = data_titles()
-    first = next(iter(titles)) if list_data_sets() else default
-    wanted = next((n for n in (st.query_params.get("data"), keys.DATA.get(), first) if n in titles), None)
+    wanted = chosen() or (next(iter(titles)) if list_data_sets() else None)
     if wanted:
         choose(wanted)
         st.session_state[key] = wanted  # not `index`: the browser would keep showing what was chosen before
@@ -105,6 +105,12 @@ def choose_data(label: str, key: str, default: str | None = None) -> str | None:
         label, list(titles), index=0 if wanted else None, format_func=titles.__getitem__, key=key,
         on_change=lambda: choose(st.session_state[key]), placeholder="your data sets and corpora",
     )  # fmt: skip
+
+
+def chosen() -> str | None:
+    """The data set in the address, else the one that was looked at last; None where that is none that is here."""
+    titles = data_titles()
+    return next((name for name in (st.query_params.get("data"), keys.DATA.get()) if name in titles), None)
 
 
 def choose_several(label: str, key: str, default: str) -> list[str]:
@@ -137,6 +143,11 @@ def about_corpus(name: str) -> None:
     about = next((c for c in list_corpora() if c.name == name), None)
     if about:
         st.caption(f"{about.description} {about.licence}")
+
+
+def title_of(name: str) -> str:
+    """What a data set is called where it is clear which kind it is."""
+    return CORPORA[name].title if name in CORPORA else name
 
 
 def data_titles() -> dict[str, str]:
