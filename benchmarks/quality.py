@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=400, help="CPU seconds that the original learns")
     parser.add_argument("-s", "--seq-len", type=int, default=32, help="frames of a window, of all")
     parser.add_argument(
-        "--recipes", nargs="+", default=["deep-musician:120", "quick:10", "quick:60"], metavar="NAME:SECONDS",
-        type=planned, help="recipes of ours, and the CPU seconds that each plans to learn for",
+        "--recipes", nargs="+", default=[("deep-musician", 120.0), ("quick", 10.0), ("quick", 60.0)], type=planned,
+        metavar="NAME:SECONDS", help="recipes of ours, and the CPU seconds that each plans to learn for",
     )  # fmt: skip
     args = parser.parse_args()
     torch.set_num_threads(1)
