@@ -30,7 +30,7 @@ from deepmusician.library_verbs import add_library_verb
 from deepmusician.listening_verbs import add_listening_verb
 from deepmusician.options import GenerateOptions, RewriteOptions, from_dict
 from deepmusician.plurals import count
-from deepmusician.progress import Bar
+from deepmusician.progress import Bar, composer_ready
 from deepmusician.recipes import list_recipes
 from deepmusician.serve_verb import add_serve_verb
 from deepmusician.train_verbs import add_train_verbs
@@ -131,6 +131,7 @@ def generate(args: argparse.Namespace) -> int:
     from deepmusician.generation import compose_variations
     from deepmusician.reading import read_song
 
+    composer_ready()
     pieces = compose_variations(args.checkpoint, options, read_song(prime) if prime else None)
     for i, piece in enumerate(pieces, 1):
         for warning in piece.warnings:
@@ -163,6 +164,7 @@ def rewrite(args: argparse.Namespace) -> int:
     from deepmusician.splice import span_of_bars
 
     song = read_song(args.file)
+    composer_ready()
     written = write_anew(args.checkpoint, song, *span_of_bars(song, first, last), options)
     for warning in written.warnings:
         print(warning, file=sys.stderr)
@@ -270,7 +272,8 @@ def evaluate(args: argparse.Namespace) -> int:
     from deepmusician.verdicts import judged
 
     piece = judge_piece(args.checkpoint, read_song(args.piece), args.style) if args.piece else None
-
+    if not args.rolls:
+        composer_ready()
     with Bar("judging", "steps") as bar:
         if args.rolls:
             report = evaluate_rolls(args.checkpoint, args.rolls, args.split)

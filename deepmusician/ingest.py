@@ -29,6 +29,7 @@ from deepmusician.formats import is_midi
 from deepmusician.layouts import told
 from deepmusician.library import printable
 from deepmusician.limits import Limits, current
+from deepmusician.preparing import prepared
 from deepmusician.quota import check_room
 from deepmusician.shelf import new_place
 from deepmusician.tasks import Done, Task, work
@@ -43,12 +44,14 @@ Label = Callable[[str], tuple[str, str]]  # a file's label -> the style its piec
 
 @dataclass(frozen=True)
 class State:
-    """How far it is: files done of `total`, known from before, and refused so far."""
+    """How far it is: files done of `total`, known from before, and refused so far. `preparing` is for how many seconds
+    the reader has been made ready, 0 where it is ready."""
 
     done: int = 0
     total: int = 0
     known: int = 0
     refused: int = 0
+    preparing: float = 0.0
 
 
 Watch = Callable[[State], None]
@@ -127,6 +130,8 @@ def _read(
     limits, state = current(), State(total=finding.count(roots))
     tasks = _Tasks(catalogue, folder, roots, limits, label, _share(state.total, workers))
     workers = max(1, min(workers, -(-state.total // WORTH)))
+    if not scheduler:  # here once, before each worker would do it for itself
+        prepared(batches.compiled, lambda seconds: watch(replace(state, preparing=seconds)))
     with _executor(workers, scheduler) as (executor, at_once):
         for task, did in _in_turn(executor, tasks, at_once):
             files = zip(task.files, did.marks, strict=True)
@@ -238,7 +243,6 @@ def _executor(workers: int, scheduler: str) -> Iterator[tuple[Executor, int]]:
                     "more of it, and go on with --resume"
                 ) from error
         return
-    batches.compiled()  # once, before each worker would do it for itself
     batch_worker.processes(current()).size = workers
     with ThreadPoolExecutor(workers + 1) as executor:  # one writes what was read while the processes go on reading
         yield executor, 2 * workers + 1

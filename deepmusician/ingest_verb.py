@@ -59,8 +59,8 @@ def read(paths: list[str], name: str, args: argparse.Namespace, label: Any) -> s
     began, last = time.monotonic(), ingesting.State()
 
     def watch(state: Any) -> None:
-        nonlocal last
-        last = state
+        nonlocal last, began
+        last, began = state, time.monotonic() if state.preparing else began
         bar(state)
 
     with IngestBar() as bar:

@@ -11,7 +11,7 @@ from typing import Any
 from deepmusician.errors import ListeningError
 from deepmusician.flags import add_checkpoint, in_folder, verb, write
 from deepmusician.plurals import count
-from deepmusician.progress import Bar
+from deepmusician.progress import Bar, composer_ready
 
 
 def add_listening_verb(verbs: Any) -> None:
@@ -50,6 +50,7 @@ def new_test(args: argparse.Namespace) -> int:
         seconds=args.seconds, catches=args.catches, bound=args.bound, tempo_bpm=args.tempo_bpm, program=args.program,
         seed=args.seed,
     )  # fmt: skip
+    composer_ready()
     with Bar("making", "clips") as bar:
         test = listening.new_test(listening_store.open_store(), options, bar)
     print(f"{test.id}: {test.title}, about {max(options.minutes, 1):.0f} min")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from deepmusician.preparing import prepared, said
+
 
 class TrainProgress:
     """A bar for the epoch under way with rate and time left, and a line for each that is finished."""
@@ -100,18 +102,63 @@ class Bar:
             self.bar.close()
 
 
+class Note:
+    """A line that says what is being made ready, and goes when that is done; callable with the seconds so far."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.line = what, None
+
+    def __enter__(self) -> Note:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, seconds: float) -> None:
+        from tqdm import tqdm
+
+        if self.line is None:
+            self.line = tqdm(bar_format="{desc}", leave=False, disable=None)
+        self.line.set_description_str(said(self.what, seconds))
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self.line is not None:
+            self.line.close()
+            self.line = None
+
+
+def composer_ready() -> None:
+    """Make the loops that compose ready; a line says so where that takes a while."""
+    from deepmusician.models import streams
+
+    with Note("what composes") as note:
+        prepared(streams.loops, note)
+
+
 class IngestBar(Bar):
-    """Files a second, refused so far and time left; callable as progress(state)."""
+    """Files a second, refused so far and time left; before, a line while the reader is made ready. Callable as
+    progress(state)."""
 
     def __init__(self) -> None:
         super().__init__("reading", "files")
+        self.note = Note("the reader")
 
     def __call__(self, state: Any) -> None:
+        if state.preparing:
+            self.note(state.preparing)
+            return
+        self.note.close()
         fresh = state.done - state.known
         if self.bar is None and not fresh:
             return
         super().__call__(state.done, state.total)
         self.bar.set_postfix_str(f"{state.refused:,} refused" + (f", {state.known:,} known" if state.known else ""))
+
+    def close(self) -> None:
+        """Take bar and line away."""
+        self.note.close()
+        super().close()
 
 
 class BytesBar(Bar):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import cached, keys, router
+from ui import cached, keys, router, warm
 from ui.models import Model, bundled_models, run_models
 from ui.next_step import way
 from ui.page import opening, sentence
@@ -55,7 +55,7 @@ else:
 asked = asked_for()
 if asked and asked[0] in models:
     model, seed = models[asked[0]], asked[1]
-    with st.spinner(f"{model.title} is composing …"):
+    with warm.composing(f"{model.title} is composing …"):
         piece = cached.composition(
             str(model.path), model.version, {"seq_len": model.frames(BARS), "seed": seed, **model.composing}, None
         )

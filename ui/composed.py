@@ -12,7 +12,7 @@ from deepmusician.history import REWRITTEN, Request
 from deepmusician.notes import Song
 from deepmusician.options import DrawOptions
 from deepmusician.scales import find_scale, share_in_scale
-from ui import cached, keys
+from ui import cached, keys, warm
 from ui.humanise_form import humanised, offer_humanising
 from ui.look import show_looks
 from ui.models import Model
@@ -70,7 +70,7 @@ def _but_density(request: Request) -> Request:
 
 def show(request: Request, model: Model, bars: int) -> None:
     """The pieces of a request, and what can be done with them."""
-    with st.spinner(f"{model.title} is composing …"):
+    with warm.composing(f"{model.title} is composing …"):
         pieces = make(request, model)
     done = {REWRITTEN: "written anew"}.get(request.kind, "continued" if request.options.get("keep") else "")
     st.subheader(f"{model.title}, seed {request.seed}{', ' + done if done else ''}", anchor=False)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from deepmusician.notes import Song
 from deepmusician.plurals import count
-from ui import cached, converting
+from ui import cached, converting, warm
 from ui.compose_form import FILE, LIBRARY, choose_piece
 from ui.models import Model
 from ui.player import Region, player, players
@@ -32,7 +32,7 @@ def choose(model: Model) -> Song | None:
         return choose_piece("From", (FILE, LIBRARY))
     seed = st.number_input("Seed", 0, 2**31 - 1, 1, key="judge.seed")
     options = {"seq_len": model.frames(16), "seed": int(seed), **model.composing}
-    with st.spinner(f"{model.title} is composing …"):
+    with warm.composing(f"{model.title} is composing …"):
         return cached.composition(str(model.path), model.version, options, None).song
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from deepmusician.errors import CheckpointError
-from ui import cached, figures, router
+from ui import cached, figures, router, warm
 from ui.lessons import lesson
 from ui.models import Model, all_models
 from ui.player import player
@@ -190,7 +190,7 @@ def temperature() -> None:
         options = {
             "seq_len": model.frames(4), "seed": seed, "temperature": heat, "top_p": 1.0, **model.composing
         }  # fmt: skip
-        with st.spinner("The network is composing …"):
+        with warm.composing("The network is composing …"):
             piece = cached.composition(*place, options, None)
         player(piece.song, f"temperature-{heat:g}-{seed}", "how.heat")
 

@@ -11,16 +11,21 @@ import gc
 import importlib
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import streamlit as st
 from streamlit import runtime
 
 AFTER_SECONDS = 2.0  # by then the first page and what it asks for are there; imports would only hold them up
 NEEDED = (
-    "deepmusician.generation", "deepmusician.checkpoint", "deepmusician.render", "deepmusician.rewrite",
+    "deepmusician.checkpoint", "deepmusician.render", "deepmusician.rewrite",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "altair", "deepmusician.listening_store",
 )  # fmt: skip
+COMPOSER = "deepmusician.generation"  # brings torch; what follows it is needed for the first piece, too
 COMPILED = "deepmusician.models.streams"  # brings numba and the loops that compose, where it is installed
+MEANWHILE = "Getting ready to compose; once after installing that takes some seconds …"
+_READY = threading.Event()  # to compose
 
 
 def warm_up() -> None:
@@ -39,8 +44,26 @@ def _begin() -> threading.Thread:
 def load(after: float = AFTER_SECONDS) -> None:
     """Load what is needed, one after the other; no later search for garbage looks through it."""
     time.sleep(after)
+    _load_composer()
     for name in NEEDED:
         importlib.import_module(name)
-    importlib.import_module(COMPILED).loops()
     gc.collect()  # what is garbage now would be kept
     gc.freeze()
+
+
+def _load_composer() -> None:
+    importlib.import_module(COMPOSER)
+    importlib.import_module(COMPILED).loops()  # compiled once after installing, and kept
+    _READY.set()
+
+
+@contextmanager
+def composing(text: str) -> Iterator[None]:
+    """Shows `text` while the block composes; before, what keeps it waiting where that is not loaded yet."""
+    if not _READY.is_set():
+        place = st.empty()
+        with place, st.spinner(MEANWHILE, show_time=True):
+            _load_composer()  # waits for the thread that is at it, if any
+        place.empty()
+    with st.spinner(text):
+        yield
