@@ -145,6 +145,7 @@ def _composing(trainer: Trainer) -> tuple[float, float]:
 
     times = []
     for pieces in (1, 4 if trainer.model.head.draws else 16):
+        compose_frames(trainer.model, 1, Sampling(), batch_size=pieces)  # loads what is compiled, once for a training
         began = time.monotonic()
         compose_frames(trainer.model, COMPOSED, Sampling(), batch_size=pieces)
         times.append((time.monotonic() - began) * SAMPLE / COMPOSED)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 from conftest import TINY
@@ -31,6 +32,21 @@ def pace(**values):
         "weights": 1000, "model_bytes": 34_000_000, "disk_bytes": 102_000_000, "memory_bytes": 0,
     }  # fmt: skip
     return Pace(**given | values)
+
+
+def test_what_is_loaded_once_is_not_counted_for_every_epoch(monkeypatch):
+    clock, ready = [0.0], []
+
+    def compose_frames(model, frames, how, batch_size):
+        clock[0] += frames * 0.01 + (0 if ready else 5.0)  # the first composing loads what is compiled
+        ready.append(frames)
+
+    monkeypatch.setattr("deepmusician.generation.compose_frames", compose_frames)
+    monkeypatch.setattr(estimate.time, "monotonic", lambda: clock[0])
+    model = SimpleNamespace(composes=True, head=SimpleNamespace(draws=True))
+    sample, calibrating = estimate._composing(SimpleNamespace(model=model))
+    assert sample == pytest.approx(estimate.SAMPLE * 0.01)
+    assert calibrating == pytest.approx(estimate.CALIBRATIONS * estimate.SAMPLE * 0.01)
 
 
 def test_a_training_takes_its_epochs_and_what_lies_around_them():
