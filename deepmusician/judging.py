@@ -305,8 +305,8 @@ def two_sample_words(found: dict[str, Any]) -> str:
         return f"Whether its music can be told from human music was not tried: {found['problem']}."
     model, real = found["model"], found["real"]
     text = (
-        f"A classifier tells its music from held-out human music {_share(model)} of the time; two sets of human music "
-        f"{_share(real)} (50% = it cannot)."
+        f"A classifier tells its music from held-out human music {_share(model)}, and one set of human music from "
+        f"another {_share(real)}; at 50% it only guesses."
     )
     if model["low"] <= 0.5:
         text += " From so few pieces that proves nothing; more held-out songs would."
@@ -314,7 +314,8 @@ def two_sample_words(found: dict[str, Any]) -> str:
 
 
 def _share(result: dict[str, Any]) -> str:
-    return f"{100 * result['accuracy']:.0f}% ({100 * result['low']:.0f} to {100 * result['high']:.0f})"
+    accuracy, low, high = (100 * result[name] for name in ("accuracy", "low", "high"))
+    return f"{accuracy:.0f}% of the time ({low:.0f} to {high:.0f}%)"
 
 
 def overlap_words(found: dict[str, Any]) -> str:
@@ -331,6 +332,6 @@ def originality_words(found: dict[str, Any]) -> str:
     """How much is quoted, beside human pieces."""
     composed, human = found["composed"], found["human"]
     return (
-        f"{composed['share']:.0%} of its chords stand in training songs in passages of more than {found['mark']} "
-        f"chords; of human pieces that were not learnt from it is {human['share']:.0%}."
+        f"{composed['share']:.0%} of its chords stand in training songs, in passages of more than {found['mark']} "
+        f"chords; of human pieces that were not learnt from, {human['share']:.0%} do."
     )

@@ -26,6 +26,8 @@ def _span(interval: Interval) -> str:
 def headline(results: Results) -> str:
     """Who took part, and whose votes count."""
     n = len(results.counted)
+    if not (n or results.left_out or results.unfinished):
+        return "Nobody has taken it yet."
     parts = [f"{n} {'listener counts' if n == 1 else 'listeners count'}"]
     if results.left_out:
         parts.append(f"{results.left_out} left out, who did not hear that shuffled notes are no music")

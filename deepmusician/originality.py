@@ -315,8 +315,9 @@ def verdict(piece: Shared, human: Human) -> tuple[bool, str]:
     begin = "More than nearly any human piece" if much else "No more than human pieces do"
     if not human.shares:
         begin = "There is no human piece to compare with"
+    longest = f", the longest of {piece.longest}" if piece.longest else ""
     return much, (
-        f"{begin}: {share:.0%} of its chords stand in the training songs in passages of more than {human.mark} chords, "
-        f"the longest of {piece.longest}. Of human pieces that were not learnt from it is {human.mean:.0%}, rarely "
-        f"more than {human.limit:.0%}."
+        f"{begin}: {share:.0%} of its chords stand in the training songs, in passages of more than {human.mark} "
+        f"chords{longest}. Of human pieces that were not learnt from, {human.mean:.0%} do, rarely more than "
+        f"{human.limit:.0%}."
     )

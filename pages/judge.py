@@ -7,6 +7,7 @@ from ui import judge_form as form
 from ui import judge_piece as piece
 from ui import router
 from ui.compose_form import choose_model
+from ui.next_step import next_step
 from ui.page import opening, sentences
 
 opening("Judge", "Is it like human music, and is it new? Judges that show what human music reaches beside the model.")
@@ -45,3 +46,4 @@ with sentences():
 
 with st.expander("What these judges can and cannot say", icon=":material/info:"):
     st.markdown(form.LIMITS)
+next_step(router.JUDGE)

@@ -121,6 +121,17 @@ def test_every_file_stands_in_the_table_with_verdict_reason_and_what_it_is():
     assert table["share"].sum() == pytest.approx(100)
 
 
+def test_all_files_are_told_of_in_one_sentence_whether_they_differ_or_not():
+    keep(scale_song(50), scale_song(51))
+    said = texts(open_page(LIBRARY, data="mine").markdown)
+    assert "(1)" in said and "**Meters:** 4/4 (2). **Tempo:** 120 beats a minute. **Range:**" in said
+    keep(scale_song(50), scale_song(51).with_tempo(60), name="two")
+    said = texts(open_page(LIBRARY, data="two").markdown)
+    assert "**Tempo:** 60 to 120 beats a minute, half of it above 90." in said
+    keep(scale_song(50), name="one")
+    assert "**Keys:** D major. **Meters:** 4/4." in texts(open_page(LIBRARY, data="one").markdown)
+
+
 def test_the_table_can_be_narrowed_to_a_verdict():
     keep(scale_song(50), scale_song(51), refused=["bad.mid"])
     app = open_page(LIBRARY, data="mine")

@@ -267,6 +267,7 @@ def test_who_fails_a_catch_trial_or_does_not_finish_is_left_out_and_counted(engi
     assert not counted(right[:-1]).finished
     test = ListeningTest("t", "T", HUMAN, {"clips": 8, "bound": 0.1})
     store.add_test(engine, test, trials_for())
+    assert listening_words.headline(counting.results(engine, test)) == "Nobody has taken it yet."
     for answers in (right, right[:5], [*right[:-1], HUMAN]):
         me = store.add_listener(engine, "t").id
         for trial, answer in zip(sorted(trials_for(), key=lambda t: t.id), answers, strict=False):

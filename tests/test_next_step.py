@@ -3,7 +3,7 @@
 from test_app import by_key, open_page, own_workspace, texts, trained, trained_home, warm_server, well  # noqa: F401  fixtures
 
 from ui import next_step
-from ui.router import COMPOSE, HOME, HOW, LIBRARY, TRAIN
+from ui.router import COMPOSE, HOME, HOW, JUDGE, LIBRARY, TRAIN
 
 
 def offers(app):
@@ -25,7 +25,7 @@ def test_home_shows_every_step_and_the_lessons():
 
 
 def test_a_page_ends_with_its_next_step(trained):  # noqa: F811
-    for page, query in ((TRAIN, {}), (TRAIN, {"run": "small"}), (COMPOSE, {})):
+    for page, query in ((TRAIN, {}), (TRAIN, {"run": "small"}), (COMPOSE, {}), (JUDGE, {})):
         assert offers(open_page(page, **query))[-1] == f"**Next:** {next_step.after(page).offer}"
 
 

@@ -129,6 +129,8 @@ def test_human_pieces_set_the_mark():
     copied, new = index.search(songs[4]), index.search(held_out[0])
     much, said = verdict(copied, human)
     assert much and said.startswith("More than nearly any human piece: 100%")
+    assert f"chords, the longest of {copied.longest}. Of human pieces" in said
+    assert "the longest" not in verdict(index.search(part(NEW, 0, 0)), human)[1]
     much, said = verdict(new, human)
     assert not much and said.startswith("No more than human pieces do")
 

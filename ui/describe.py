@@ -111,18 +111,22 @@ def data_sentence(looks: Sequence[Glance]) -> str:
     density = 4 * sum(g.notes for g in looks) / max(sum(g.frames for g in looks), 1)  # a frame is a semiquaver
     tempos = sorted(g.tempo_bpm for g in looks)
     low, high = min(g.low for g in looks), max(g.high for g in looks)
-    slow_to_fast = f"{tempos[0]:.0f} to {tempos[-1]:.0f} beats a minute, half of it above {median(tempos):.0f}"
+    slow, fast = f"{tempos[0]:.0f}", f"{tempos[-1]:.0f}"
+    pace = slow if slow == fast else f"{slow} to {fast}"
+    half = "" if slow == fast else f", half of it above {median(tempos):.0f}"
     polyphony = sum(g.polyphony * g.frames for g in looks) / max(sum(g.frames for g in looks), 1)
     return (
         f"**Keys:** {_most(keys)}. **Meters:** {_most(meters)}. "
-        f"**Tempo:** {slow_to_fast if len(tempos) > 1 else f'{tempos[0]:.0f} beats a minute'}. "
+        f"**Tempo:** {pace} beats a minute{half}. "
         f"**Range:** {pitch_range(low, high)}. **Density:** {density:.1f} notes a beat. "
         f"**Polyphony:** {polyphony:.1f} notes at once."
     )
 
 
 def _most(counts: Counter[str], shown: int = 3) -> str:
-    named = ", ".join(f"{name} {n}" for name, n in counts.most_common(shown))
+    if sum(counts.values()) == 1:
+        return next(iter(counts))
+    named = ", ".join(f"{name} ({n})" for name, n in counts.most_common(shown))
     return named + (f" and {len(counts) - shown} more" if len(counts) > shown else "")
 
 
