@@ -45,11 +45,11 @@ class Advice:
     text: str
 
 
-def stop_advice(reports: Reports, n_epochs: int | None = None) -> Advice | None:
+def stop_advice(reports: Reports, n_epochs: int | None = None, live: bool = True) -> Advice | None:
     """Whether to let a training go on, by the surprise on held-out songs; None before the first epoch.
 
     An epoch counts as better where its surprise is NOTABLE below the best before it. `n_epochs`, where it trains on,
-    is how far it is meant to go.
+    is how far it is meant to go; one that is no longer `live` is not told to stop.
     """
     if not reports:
         return None
@@ -57,14 +57,14 @@ def stop_advice(reports: Reports, n_epochs: int | None = None) -> Advice | None:
     held_out = reports[-1]["valid"] is not None
     last, best = len(judged), int(np.argmin(judged)) + 1
     since = _better_until(judged)
-    ended = n_epochs is not None and last >= n_epochs
+    ended = not live or (n_epochs is not None and last >= n_epochs)
     if last < ENOUGH_EPOCHS:
         return Advice("begun", 1, "It has only begun; after a few more epochs the curve shows where it goes.")
     if last - since < max(ENOUGH_EPOCHS, PATIENCE * last):
-        return Advice("improving", since, _improving(judged, held_out, n_epochs))
+        return Advice("improving", since, _improving(judged, held_out, ended))
     if held_out and _memorises(reports, judged, best):
         return Advice("memorising", best, _memorising(reports, judged, best, ended))
-    small_steps = n_epochs is not None and last < 0.7 * n_epochs
+    small_steps = not ended and n_epochs is not None and last < 0.7 * n_epochs
     what = "more epochs would change little" if ended else "stop it, nothing is lost"
     text = f"No longer improving since epoch {since}: {what}, the best of its models (epoch {best}) is kept."
     text += " Steps grow smaller towards the end, which may still bring a little." if small_steps else ""
@@ -80,11 +80,11 @@ def _better_until(judged: Sequence[float]) -> int:
     return since
 
 
-def _improving(judged: Sequence[float], held_out: bool, n_epochs: int | None) -> str:
+def _improving(judged: Sequence[float], held_out: bool, ended: bool) -> str:
     before = judged[-1 - min(5, len(judged) - 1)]
     songs = "held-out songs" if held_out else "its own songs"
     fall = f" (surprise on {songs} {before:.2f} → {judged[-1]:.2f} nats a frame in {min(5, len(judged) - 1)} epochs)"
-    what = ": let it go on." if n_epochs is None or len(judged) < n_epochs else ": more epochs would make it better."
+    what = ": more epochs would make it better." if ended else ": let it go on."
     return "Still improving" + (fall if round(judged[-1], 2) < round(before, 2) else "") + what
 
 

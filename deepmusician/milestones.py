@@ -29,7 +29,8 @@ EPOCH = re.compile(r"epoch-(\d{4,})")
 
 @dataclass(frozen=True)
 class Moment:
-    """A run at one epoch: its sample and its model where they were kept, and how it scored on held-out songs."""
+    """A run at one epoch: its sample and its model where they were kept, and how it scored: on songs `held_out`, or
+    where there are none on those it learnt."""
 
     epoch: int
     sample: Path | None
@@ -37,16 +38,19 @@ class Moment:
     scores: dict[str, Any]
     best: bool  # validation's choice
     chosen: bool  # a person's
+    held_out: bool = True
 
 
 def timeline(run: Run) -> list[Moment]:
     """The epochs of which something was kept, the untrained model first."""
     samples = {number: path for path in run.samples() if (number := _epoch(path.stem)) is not None}
     models = _models(run)
-    scores = {r.get("epoch"): r.get("valid") or r.get("train") or {} for r in run.metrics()}
+    reports = run.metrics()
+    scores = {r.get("epoch"): r.get("valid") or r.get("train") or {} for r in reports}
+    unjudged = {r.get("epoch") for r in reports if not r.get("valid")}
     best, chosen = (_linked(run, which) for which in ("best", "chosen"))
     return [
-        Moment(n, samples.get(n), models.get(n), scores.get(n, {}), n == best, n == chosen)
+        Moment(n, samples.get(n), models.get(n), scores.get(n, {}), n == best, n == chosen, n not in unjudged)
         for n in sorted({*samples, *models})
     ]
 

@@ -35,6 +35,7 @@ def test_a_falling_surprise_is_still_improving():
     assert advice.kind == "improving"
     assert "held-out songs 8.00 → 3.00 nats a frame in 5 epochs): let it go on" in advice.text
     assert "more epochs would make it better" in stop_advice(history(FALLING), 8).text
+    assert "more epochs would make it better" in stop_advice(history(FALLING), 40, live=False).text
 
 
 def test_a_flat_surprise_no_longer_improves_since_its_last_step_down():
@@ -44,6 +45,7 @@ def test_a_flat_surprise_no_longer_improves_since_its_last_step_down():
     ended = stop_advice(history([9, 7, 5, 4.0, 4.0, 3.999, 4.001, 4.0]), 8).text
     assert "stop it" in advice.text and "Steps grow smaller" not in ended
     assert "stop it" not in ended and "more epochs would change little" in ended
+    assert stop_advice(history([9, 7, 5, 4.0, 4.0, 3.999, 4.001, 4.0]), 40, live=False).text == ended
 
 
 def test_held_out_rising_while_training_falls_is_memorising():

@@ -589,7 +589,7 @@ def test_upload_train_and_compose_in_one_session():
     assert "finished" in texts(app.markdown)
     assert {"Surprise", "F1", "Density"} <= {m.label for m in app.metric}
     assert "Estimated" in texts(app.caption) and ", took" in texts(app.caption)
-    assert "Heard so far" in texts(app.caption) and "2.0 times" in texts(app.caption)
+    assert "each of its training songs 2 times." in texts(app.caption)
     assert "It has only begun" in texts(app.info)
 
     well(by_label(app.button, "Compose with it").click().run())

@@ -99,7 +99,9 @@ def test_the_timeline_tells_what_there_is_of_each_epoch(run):
     assert all(m.sample for m in moments)
     assert {m.epoch for m in moments if m.model} >= {0, 1, 2, 4, 5}
     assert sum(m.best for m in moments) == 1 and not any(m.chosen for m in moments)
-    assert moments[0].scores == {} and moments[5].scores == run.metrics()[4]["valid"]
+    assert moments[0].scores == {} and moments[5].scores == run.metrics()[4]["valid"] and moments[5].held_out
+    run.write_metrics([report | {"valid": None} for report in run.metrics()])  # as of a training without such songs
+    assert timeline(run)[5].scores == run.metrics()[4]["train"] and not timeline(run)[5].held_out
 
 
 def test_the_epoch_chosen_by_ear_is_what_everything_composes_with(run):

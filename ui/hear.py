@@ -76,7 +76,8 @@ def _play(run: Run, moment: Moment, moments: dict[int, Moment], place: str) -> N
 def _said(moment: Moment, moments: dict[int, Moment]) -> str:
     known = {"nll": "surprise {:.2f} nats a frame", "density": "{:.1f} notes a frame"}
     scores = [form.format(moment.scores[k]) for k, form in known.items() if moment.scores.get(k) is not None]
-    own = f" On held-out songs: {', '.join(scores)}." if scores else ""
+    songs = "held-out songs" if moment.held_out else "the songs it learnt"
+    own = f" On {songs}: {', '.join(scores)}." if scores else ""
     marked = [f"{who} chose epoch {m.epoch}" for who, m in (
         ("validation", next((m for m in moments.values() if m.best), None)),
         ("you", next((m for m in moments.values() if m.chosen), None)),

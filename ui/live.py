@@ -105,7 +105,7 @@ def _view(run: Run, was_doing: list[tuple[bool, bool, bool]]) -> None:
         _progress(status)
         _alive(run, status)
         _numbers(run, status)
-        _advice(run)
+        _advice(run, status)
         for warning in run.warnings():
             st.warning(sentence(warning), icon=":material/hearing:")
         _curves(run, status.live)
@@ -156,12 +156,17 @@ def _heard(run: Run, status: Status) -> str | None:
     under_way = status.batch / status.n_batches if 0 < status.batch < status.n_batches else 0.0
     done = status.epoch + under_way
     bars = done * frames * float(parse_division(options.division))
-    return f"Heard so far: {count(bars, 'bar')} of 4/4, each of its training songs {done:.1f} times."
+    return f"Heard so far: {count(bars, 'bar')} of 4/4, each of its training songs {_often(done)}."
 
 
-def _advice(run: Run) -> None:
+def _often(times: float) -> str:
+    """Once, 2 times, 2.5 times."""
+    return "once" if round(times, 1) == 1 else f"{round(times, 1):g} times"
+
+
+def _advice(run: Run, status: Status) -> None:
     """Go on or stop, in words."""
-    advice = stop_advice(run.metrics(), run.options().n_epochs)
+    advice = stop_advice(run.metrics(), run.options().n_epochs, status.live)
     if advice:
         show = st.warning if advice.kind == "memorising" else st.info
         show(advice.text, icon=ADVICE[advice.kind])
