@@ -446,6 +446,23 @@ def test_the_share_of_sounding_keys_is_that_of_the_chosen_music_at_the_chosen_fr
         assert f"{100 * share:.1f} % of the keys sound" in texts(app.markdown)
 
 
+def test_the_share_of_a_large_data_set_is_found_by_some_of_its_pieces_and_kept(tmp_path, monkeypatch):
+    from deepmusician import collected
+    from deepmusician.ingest import ingest
+    from deepmusician.rolls import make_rolls
+    from ui import cached
+
+    songs = [scale_song(40 + i, 16 + 8 * i) for i in range(7)]
+    for i, song in enumerate(songs):
+        write_midi(song, tmp_path / f"{i}.mid")
+    ingest([tmp_path / f"{i}.mid" for i in range(7)], "large")
+    monkeypatch.setattr(cached, "LOOKED_AT", 3)
+    share = cached.sounding_share(["large"], "1/16", "all", False)
+    assert share == make_rolls(songs[::3], "1/16").density / 88
+    monkeypatch.setattr(collected, "shard", lambda *_: pytest.fail("the notes were read again"))
+    assert cached.sounding_share(["large"], "1/16", "all", False) == share
+
+
 def test_how_long_it_takes_is_measured_at_a_click_and_said(monkeypatch):
     from test_estimate import pace
 
