@@ -66,7 +66,7 @@ def stop_advice(reports: Reports, n_epochs: int | None = None, live: bool = True
         return Advice("memorising", best, _memorising(reports, judged, best, ended))
     small_steps = not ended and n_epochs is not None and last < 0.7 * n_epochs
     what = "more epochs would change little" if ended else "stop it, nothing is lost"
-    text = f"No longer improving since epoch {since}: {what}, the best of its models (epoch {best}) is kept."
+    text = f"No longer improving since epoch {since}: {what}; the best of its models (epoch {best}) is kept."
     text += " Steps grow smaller towards the end, which may still bring a little." if small_steps else ""
     return Advice("stalled", since, text)
 

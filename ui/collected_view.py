@@ -33,7 +33,7 @@ def show_collection(name: str) -> None:
     words += [f"{count(int(counts['refused']), 'file')} could not be read"] if counts["refused"] else []
     twins = f"{int(counts['twins']):,} nearly the same as another, which stand on one side of the split with it"
     st.markdown("; ".join([*words, twins] if counts["twins"] else words) + ".")
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for title, name in (("Notes", "notes"), ("Bars", "bars"), ("Hours", "minutes")):
             value = counts[name] / 60 if name == "minutes" else counts[name]
             st.metric(title, f"{value:,.0f}", width="content")

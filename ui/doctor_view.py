@@ -42,7 +42,7 @@ def show_totals(seen: Examined) -> None:
         ("Bars", totals.bars, ""),
         ("Minutes", totals.minutes, "played at the tempo of each file"),
     )
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for title, (before, after), about in cells:
             lost = f"of {before:,.0f}" if round(before) != round(after) else "all"
             st.metric(
