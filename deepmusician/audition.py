@@ -6,8 +6,7 @@ The pieces lie in the run's folder, `samples` and `baselines`. Knows nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,20 +27,28 @@ if TYPE_CHECKING:
     from deepmusician.training import Trainer
 
 SAMPLE_FRAMES = 128
+BOLDER = ((0.7, 0.8), (0.85, 0.9), (1.0, 1.0))  # temperature and top-p, tried in turn
+ENOUGH = 0.6  # of the music's notes a frame, with which a piece is full enough
 LEARNT = 2_000_000  # frames, spread over all songs, of which the baselines and the judges know at most, about
 
 
-def compose(trainer: Trainer, options: TrainOptions, styles: Sequence[str]) -> tuple[Song, np.ndarray]:
+def compose(trainer: Trainer, options: TrainOptions, data: dict[str, Any]) -> tuple[Song, np.ndarray]:
     """The same piece after every epoch: the same start, the same random numbers. Also its sounding keys, bool [T, 88].
 
-    `styles` are those that the model learns.
+    It is drawn with care, and more boldly where that leaves it thin beside the music, for the likeliest frame of a
+    network that has learnt little is silence; the fullest is kept where all are. `data` as in a card.
     """
     from deepmusician import generation
 
-    card = {"options": {"division": options.division}, "threshold": trainer.threshold, "data": {"styles": styles}}
-    choice = GenerateOptions(seq_len=SAMPLE_FRAMES, seed=options.seed)
-    composed = generation.compose((trainer.model, card), choice)
-    return composed.song, composed.roll.sounding
+    card = {"options": {"division": options.division}, "threshold": trainer.threshold, "data": data}
+    tries = []
+    for temperature, top_p in BOLDER:
+        choice = GenerateOptions(seq_len=SAMPLE_FRAMES, seed=options.seed, temperature=temperature, top_p=top_p)
+        composed = generation.compose((trainer.model, card), choice)
+        tries.append((composed.song, composed.roll.sounding))
+        if tries[-1][1].sum(1).mean() >= ENOUGH * data["density"]:
+            return tries[-1]
+    return max(tries, key=lambda piece: piece[1].sum())
 
 
 def keep_sample(run: Run, epoch: int, song: Song) -> None:

@@ -226,7 +226,7 @@ class _Session:
         self.written = 0.0  # say so at once
 
     def _compose(self) -> tuple[Song, np.ndarray]:
-        return audition.compose(self.trainer, self.options, self.card["data"]["styles"])
+        return audition.compose(self.trainer, self.options, self.card["data"])
 
     def _batches_done(self) -> int:
         return self.trainer.epoch * self.trainer.batches_per_epoch() + self.trainer.batch
