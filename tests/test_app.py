@@ -390,6 +390,9 @@ def test_options_that_say_nothing_about_a_model_are_greyed_out():
     app = everything(open_page(TRAIN))
     assert by_key(app.slider, "train.kernel_size").disabled
     assert not by_key(app.slider, "train.decoder_n_layers").disabled
+    assert by_key(app.get("button_group"), "train.guesses").disabled
+    well(by_key(app.slider, "train.teacher_forcing_ratio").set_value(0.5).run())
+    assert not by_key(app.get("button_group"), "train.guesses").disabled
     well(by_key(app.selectbox, "train.recipe").set_value("tcn").run())
     assert not by_key(app.slider, "train.tcn.kernel_size").disabled
     assert by_key(app.slider, "train.tcn.decoder_n_layers").disabled

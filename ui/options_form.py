@@ -258,6 +258,8 @@ def idle(name: str, values: dict[str, Any]) -> bool:
         return values.get("arrangement") != "encoder-decoder"
     if name == "kernel_size":
         return values.get("backbone") != "tcn"
+    if name == "guesses":
+        return values.get("teacher_forcing_ratio") == 1
     return name in ("attention_heads", "memory") and values.get("backbone") != "transformer"
 
 
