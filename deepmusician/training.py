@@ -27,6 +27,7 @@ from deepmusician.metrics import rare_keys
 from deepmusician.models.registry import new_model
 from deepmusician.options import TrainOptions, to_dict
 from deepmusician.precision import can_bf16, prefers_bf16
+from deepmusician.resident import where_it_trains
 from deepmusician.rolls import Rolls
 from deepmusician.scoring import Score, level_counts, score
 from deepmusician.windows import Windows
@@ -66,6 +67,7 @@ class Trainer:
         self.model.head.start_at(torch.from_numpy(common).float())
         self.rare = rare_keys(common) if self.model.composes else None
         self.windows = Windows(rolls, train, options.seq_len, options.step, self.model.source_frames, options.balance)
+        self.cut = where_it_trains(self.windows, self.device)
         optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=options.learning_rate,
@@ -158,7 +160,7 @@ class Trainer:
         mine = slice(begin + rank, begin + self._global_batch, world)
         if begin + rank >= len(places):  # the last batch may leave this process nothing: it repeats one window
             mine = slice(len(places) - 1, len(places))
-        batch = self.windows.batch(places[mine], steps[mine]).to(self.device)
+        batch = self.cut.batch(places[mine], steps[mine]).to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate((self.epoch + self.batch / n_batches) / self.options.n_epochs)
         self.optimizer.zero_grad()

@@ -9,7 +9,8 @@ from torch import Tensor
 from deepmusician.roll import KEYS
 
 LOUDEST = 127
-_BITS = 2 * KEYS  # columns of 0 and 1: sounding and onset
+BITS_PLANES = 2  # planes of 0 and 1: sounding and onset
+_BITS = BITS_PLANES * KEYS  # their columns
 
 
 def to_model(frames: np.ndarray) -> Tensor:
