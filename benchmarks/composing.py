@@ -1,6 +1,6 @@
 """Composing speed beside the original's generator, and beside what the processor can read and multiply.
 
-    python benchmarks/composing.py [--frames 256] [--batch 256] [--tries 3] [--recipes deep-musician studio]
+    python benchmarks/composing.py [--frames 256] [--batch 256] [--tries 3] [--recipes deep-musician quick studio]
 
 One piece is a matter of reading every weight once a frame, so its measure is the bandwidth at which one core reads as
 many bytes again and again; many pieces at once are a matter of matrix products. The networks are untrained: what a
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256, help="pieces at once")
     parser.add_argument("--tries", type=int, default=3, help="the fastest counts")
     parser.add_argument(
-        "--recipes", nargs="+", default=["deep-musician", "studio"], choices=[recipe.name for recipe in list_recipes()]
+        "--recipes", nargs="+", default=["deep-musician", "quick", "studio"], choices=[recipe.name for recipe in list_recipes()]
     )
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -110,10 +110,22 @@ def test_what_drawing_computes_key_by_key_is_what_training_computes_at_once(head
     with torch.no_grad():
         middle = part.conditionals(context, torch.full((40, 9), 0.5)).mean()
         noise = middle + torch.randn(40, 9, generator=seeded(2))
-        chords, logits = getattr(part, way)(context, lambda keys, logits: logits > noise[:, keys])
+        chords, logits = getattr(part, way)(context, lambda rows, keys, logits: logits > noise[rows][:, keys])
         torch.testing.assert_close(logits, part.conditionals(context, chords), atol=1e-5, rtol=0)
     assert torch.equal(chords.bool(), logits > noise)
     assert 0.1 < chords.mean() < 0.9
+
+
+@pytest.mark.parametrize("head", CHORDS)
+def test_drawing_follows_weights_that_have_changed_since(head):
+    part, context = part_of(head, "bce", 9), contexts(config(), 9, 8)
+    noise = torch.randn(8, 9, generator=seeded(2))
+    with torch.no_grad():
+        for _ in range(2):
+            chords, logits = part._leap(context, lambda rows, keys, logits: logits > noise[rows][:, keys])
+            torch.testing.assert_close(logits, part.conditionals(context, chords), atol=1e-5, rtol=0)
+            for weight in part.parameters():
+                weight.add_(0.1)
 
 
 @pytest.mark.parametrize("rows", [0, 10**6], ids=["walk", "leap"])

@@ -21,6 +21,7 @@ from deepmusician.losses import posterior_logits
 from deepmusician.models.contract import Sampling
 from deepmusician.models.heads.base import Part
 
+Choice = Callable[[Any, Any, Tensor], Tensor]  # rows, keys and their logits -> which of them sound
 CANDIDATES = 16  # chords of which one is picked where temperature or top_p ask for safer or bolder ones
 MARGINAL_CHORDS = 8  # chords over which the outputs for each key are averaged
 
@@ -34,9 +35,20 @@ class Autoregressive(Part):
         """Logits [..., K] of each key, given `context` [..., size] and the keys below it in `sounding` [..., K]."""
         raise NotImplementedError
 
-    def ready(self, context: Tensor) -> Callable[[Tensor], Tensor]:
-        """`conditionals` of chord after chord for one `context`; a subclass may work out beforehand what they share."""
-        return lambda sounding: self.conditionals(context, sounding)
+    def leaps(self, context: Tensor) -> Callable[[Tensor, int, Tensor | None], Tensor]:
+        """What answers, of N silent chords after `context` [N, size], while keys are added to them from low to high:
+
+        (rows [n], first, new [n]) -> logits [n, K - first] of the keys from `first` on, in the chords `rows` of the N,
+        to which the keys `new` were added just now, or none. A subclass may keep what it worked out before.
+        """
+        chords = torch.zeros(len(context), self.n_keys, dtype=context.dtype, device=context.device)
+
+        def answer(rows: Tensor, first: int, new: Tensor | None) -> Tensor:
+            if new is not None:
+                chords[rows, new] = 1
+            return self.conditionals(context[rows], chords[rows])[:, first:]
+
+        return answer
 
     def begin(self, context: Tensor) -> Any:
         """What drawing N chords from `context` [N, size] has to keep in mind, before the first key."""
@@ -73,7 +85,7 @@ class Autoregressive(Part):
         rows = context.reshape(-1, context.shape[-1])
         if how.sampler == "threshold":
             least, may = _log_odds(how.threshold), _only(how)
-            chords, _ = self._draw(rows, lambda keys, logits: may(keys, logits >= least))
+            chords, _ = self._draw(rows, lambda _, keys, logits: may(keys, logits >= least))
         elif how.temperature == how.top_p == 1:
             chords, _ = self._chords(rows, how, generator)
         else:
@@ -96,42 +108,52 @@ class Autoregressive(Part):
         """Draw chords [N, K] by their honest probabilities; with the network's logits [N, K] on the way."""
         noise = torch.rand((len(context), self.n_keys), generator=generator, device=context.device)
         noise, may = torch.logit(noise) - math.log(how.fullness), _only(how)
-        sounds = lambda keys, logits: posterior_logits(logits, self.objective) > noise[:, keys]  # noqa: E731
-        return self._draw(context, lambda keys, logits: may(keys, sounds(keys, logits)))
 
-    def _draw(self, context: Tensor, choose: Callable[[Any, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """Decide all keys by `choose`, which is told keys and their logits: chords and logits, [N, K] both."""
+        def choose(rows: Any, keys: Any, logits: Tensor) -> Tensor:
+            return may(keys, posterior_logits(logits, self.objective) > noise[rows][:, keys])
+
+        return self._draw(context, choose)
+
+    def _draw(self, context: Tensor, choose: Choice) -> tuple[Tensor, Tensor]:
+        """Decide all keys by `choose`, which is told rows, keys and their logits: chords and logits, [N, K] both."""
         few = len(context) <= self.leap_rows and not self.training  # dropout would change from leap to leap
         return self._leap(context, choose) if few else self._walk(context, choose)
 
-    def _walk(self, context: Tensor, choose: Callable[[Any, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def _walk(self, context: Tensor, choose: Choice) -> tuple[Tensor, Tensor]:
         """Key after key."""
         memory, chord, logits = self.begin(context), [], []
         for k in range(self.n_keys):
             logit = self.key_logit(k, memory).float()
-            x = choose(k, logit).float()
+            x = choose(slice(None), k, logit).float()
             memory = self.chosen(k, x, memory)
             chord.append(x)
             logits.append(logit)
         return torch.stack(chord, -1), torch.stack(logits, -1)
 
-    def _leap(self, context: Tensor, choose: Callable[[Any, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def _leap(self, context: Tensor, choose: Choice) -> tuple[Tensor, Tensor]:
         """From one sounding key to the next: the same chords in as many passes as there are notes, and one.
 
         With nothing sounding above the keys decided so far, the logits of all keys are right up to the next that
-        sounds: those between were known to be silent.
+        sounds: those between were known to be silent. What is decided in all chords, and chords that are whole, are
+        not asked about again.
         """
-        keys, conditionals = torch.arange(self.n_keys, device=context.device), self.ready(context)
+        keys, answer = torch.arange(self.n_keys, device=context.device), self.leaps(context)
         chord = torch.zeros(len(context), self.n_keys, device=context.device)
-        decided = torch.zeros(len(context), 1, dtype=torch.long, device=context.device)
-        while True:
-            logits = conditionals(chord.to(context.dtype)).float()
-            sounds = choose(keys, logits) & (keys >= decided)
-            if not sounds.any():
-                return chord, logits
-            lowest = sounds & (sounds.cumsum(-1) == 1)
-            chord = chord + lowest
-            decided = torch.where(lowest, keys + 1, decided).amax(-1, keepdim=True)
+        rows, decided = torch.arange(len(context), device=context.device), keys.new_zeros(len(context))
+        first, new = 0, None
+        logits = torch.empty_like(chord)
+        while first < self.n_keys:
+            some = answer(rows, first, new).float()
+            logits[rows, first:] = some
+            sounds = choose(rows, keys[first:], some) & (keys[first:] >= decided[:, None])
+            goes_on = sounds.any(-1)
+            if not goes_on.any():
+                break
+            rows, new = rows[goes_on], first + sounds[goes_on].byte().argmax(-1)
+            chord[rows, new] = 1
+            decided = new + 1
+            first = int(decided.min())
+        return chord, logits
 
 
 def _only(how: Sampling) -> Callable[[Any, Tensor], Tensor]:

@@ -6,6 +6,8 @@ key to key, conditioned on the context as the NADE of an RNN-NADE is (Boulanger-
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -63,6 +65,21 @@ class Chord(Autoregressive):
         hidden = torch.relu(self.from_context(context) + linear(sounding, seen))
         hidden = dropout(hidden, self.dropout, self.training)
         return self.context_to_keys(context) + linear(hidden, told) + linear(sounding, direct)
+
+    def leaps(self, context: Tensor) -> Callable[[Tensor, int, Tensor | None], Tensor]:
+        """See Autoregressive: each key that is added changes the hidden units of higher degree, and the keys above."""
+        inner, logits = self.from_context(context), self.context_to_keys(context)
+        seen, told, direct = self._weights()
+        seen, direct = seen.t(), direct.t()
+
+        def answer(rows: Tensor, first: int, new: Tensor | None) -> Tensor:
+            if new is not None:
+                inner[rows] += seen[new]
+                logits[rows] += direct[new]
+            hidden = dropout(torch.relu(inner[rows]), self.dropout, self.training)
+            return logits[rows, first:] + linear(hidden, told[first:])
+
+        return answer
 
     def begin(self, context: Tensor) -> tuple[Tensor, ...]:
         """See Autoregressive. Nothing is dropped out of the hidden units when a chord is drawn."""

@@ -43,6 +43,7 @@ class Intervals(Autoregressive):
         distance = torch.arange(n_keys) - torch.arange(n_keys)[:, None]  # from a chosen key up to the one asked about
         self.register_buffer("distance", distance.clamp(min=0), persistent=False)
         self.register_buffer("lower", (distance > 0).float()[..., None], persistent=False)
+        self._kept: tuple[list, Tensor] | None = None
 
     @torch.no_grad()
     def start_at(self, frequencies: Tensor) -> None:
@@ -70,25 +71,43 @@ class Intervals(Autoregressive):
 
     def conditionals(self, context: Tensor, sounding: Tensor) -> Tensor:
         """See Autoregressive."""
-        return self.ready(context)(sounding)
-
-    def ready(self, context: Tensor) -> Callable[[Tensor], Tensor]:
-        """See Autoregressive."""
         known = self.known(self.thin(by_key(context, self.width, self.planes, self.n_keys))) + self.key
-        voices = self._voices().flatten(1)
+        below = (sounding @ self._voices().flatten(1)).unflatten(-1, (self.n_keys, -1))
+        count = sounding.cumsum(-1) - sounding
+        return self._answer(known + below + self._numbers(count)) + self.bias
 
-        def conditionals(sounding: Tensor) -> Tensor:
-            below = (sounding @ voices).unflatten(-1, (self.n_keys, -1))
-            count = sounding.cumsum(-1) - sounding
-            return self._answer(known + below + self._numbers(count)) + self.bias
+    def leaps(self, context: Tensor) -> Callable[[Tensor, int, Tensor | None], Tensor]:
+        """See Autoregressive: each key that is added tells those above it, once."""
+        heard = self.known(self.thin(by_key(context, self.width, self.planes, self.n_keys))) + self.key
+        voices, count = self._kept_voices(), heard.new_zeros(heard.shape[:2], dtype=torch.long)
+        keys = torch.arange(self.n_keys, device=heard.device)
 
-        return conditionals
+        def answer(rows: Tensor, first: int, new: Tensor | None) -> Tensor:
+            if new is None:
+                z, number = heard, count
+            else:
+                z = heard[rows, first:] + voices[new, first:]
+                number = count[rows, first:] + (keys[first:] > new[:, None])
+                heard[rows, first:], count[rows, first:] = z, number
+            return self._answer(z + self._numbers(number)) + self.bias[first:]
+
+        return answer
+
+    def _kept_voices(self) -> Tensor:
+        """`_voices`, made anew only where its weights have changed, or are learnt."""
+        if torch.is_grad_enabled():
+            return self._voices()
+        parts = (self.interval, self.pitch_class)
+        state = [(part.data_ptr(), part._version, part.dtype) for part in parts]
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, self._voices()
+        return self._kept[1]
 
     def begin(self, context: Tensor) -> dict[str, Any]:
         """See Autoregressive: what is known of each key, what those below tell it, how many there are."""
         known = self.known(by_key(context.float(), self.width, self.planes, self.n_keys)) + self.key
-        count = known.new_zeros(len(context))
-        return {"known": known, "voices": self._voices(), "count": count, "chord": known.new_zeros(known.shape[:2])}
+        count, voices = known.new_zeros(len(context)), self._kept_voices()
+        return {"known": known, "voices": voices, "count": count, "chord": known.new_zeros(known.shape[:2])}
 
     def key_logit(self, k: int, memory: dict[str, Any]) -> Tensor:
         """See Autoregressive."""
