@@ -36,8 +36,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256, help="pieces at once")
     parser.add_argument("--tries", type=int, default=3, help="the fastest counts")
     parser.add_argument(
-        "--recipes", nargs="+", default=["deep-musician", "quick", "studio"], choices=[recipe.name for recipe in list_recipes()]
-    )
+        "--recipes", nargs="+", default=["deep-musician", "quick", "studio"],
+        choices=[recipe.name for recipe in list_recipes()],
+    )  # fmt: skip
     args = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{machine()}\n")
