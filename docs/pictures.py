@@ -115,6 +115,7 @@ def play(page: Page, seconds: float = 6) -> None:
     """Let the player run for a while and hold it there, so that the playhead stands in the music."""
     player = page.locator(".dm").first
     player.wait_for()
+    page.wait_for_timeout(2000)  # it may be about to play by itself
     if player.get_attribute("data-state") != "playing":
         player.get_by_role("button", name="Play", exact=True).click()
     page.locator('.dm[data-state="playing"]').first.wait_for()
