@@ -6,7 +6,8 @@ One piece is a matter of reading every weight once a frame, so its measure is th
 many bytes again and again; many pieces at once are a matter of matrix products. The networks are untrained: what a
 frame costs does not depend on what was learnt. Ours draws each key by its honest probability and reads what it wrote
 again every `seq_len` frames, as it was trained, which is as many weights again but those of its inputs; the original
-took whatever reached a threshold and never looked back. Both limits are printed. One thread, in CPU seconds.
+took whatever reached a threshold and never looked back. Both limits are printed. Beside what the compiled loops make
+stands what the modules make by themselves, step by step. One thread, in CPU seconds.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 from measure import OriginalLoop, gemm_peak, machine, read_bandwidth, timed
 
 from deepmusician.generation import compose_frames
+from deepmusician.models import writing
 from deepmusician.models.contract import Sampling
 from deepmusician.models.registry import new_model
 from deepmusician.recipes import list_recipes, recipe_options
@@ -52,17 +55,19 @@ def main() -> None:
         end="",
     )
     print(f"{bandwidth / (megabytes + again) * 1e3:,.0f}\n")
-    print(f"{'one piece':62}{'frames/s':>10}{'× original':>12}{'of bandwidth':>14}{'reading again':>15}")
+    print(
+        f"{'one piece':62}{'frames/s':>10}{'× original':>12}{'by modules':>12}{'of bandwidth':>14}{'reading again':>15}"
+    )
     source = torch.zeros(64, 1, 88)
     reference = rate(lambda: network.compose(source, args.frames), args.frames, args.tries)
-    row("original", reference, reference, megabytes, 0.0, bandwidth)
+    row("original", reference, reference, reference, megabytes, 0.0, bandwidth)
     for name in args.recipes:
         for how, sampling in HOW.items():
             for pieces in (1, FEW):
-                found = ours(name, sampling, args.frames, pieces, args.tries)
+                found, slow = (ours(name, sampling, args.frames, pieces, args.tries, way) for way in (True, False))
                 known = (megabytes, again) if (name, pieces) == ("deep-musician", 1) else (None, 0.0)
                 several = f", {pieces} pieces at once" if pieces > 1 else ""
-                row(f"{name}, {how}{several}", found, reference, *known, bandwidth)
+                row(f"{name}, {how}{several}", found, reference, slow, *known, bandwidth)
     products = FLOP_PER_WEIGHT * megabytes / 4
     more = FLOP_PER_WEIGHT * sum(p.numel() for p in network.encoder.parameters()) / 1e6
     fastest = [peak / mflop * 1e3 for mflop in (products, products + more)]
@@ -82,10 +87,15 @@ def main() -> None:
         print(f"{label:45}{found:10,.0f}{found / reference:12.1f}{share:14.0%}", flush=True)
 
 
-def row(name: str, found: float, reference: float, megabytes: float | None, again: float, bandwidth: float) -> None:
-    """Frames a second, and the share of the bandwidth by the decoder's weights alone and by all that is read."""
+def row(
+    name: str, found: float, reference: float, slow: float, megabytes: float | None, again: float, bandwidth: float
+) -> None:
+    """Frames a second, also by modules; the share of the bandwidth by the decoder's weights and by all that is read."""
     shares = [f"{found * size / 1e3 / bandwidth:.0%}" for size in (megabytes, megabytes + again)] if megabytes else []
-    print(f"{name:62}{found:10,.0f}{found / reference:12.1f}{''.join(f'{share:>14}' for share in shares)}", flush=True)
+    print(
+        f"{name:62}{found:10,.0f}{found / reference:12.1f}{slow:12,.0f}{''.join(f'{share:>14}' for share in shares)}",
+        flush=True,
+    )
 
 
 def rate(work: Callable[[], object], frames: int, tries: int) -> float:
@@ -93,13 +103,17 @@ def rate(work: Callable[[], object], frames: int, tries: int) -> float:
     return frames / min(timed(work, time.thread_time) for _ in range(tries))
 
 
-def ours(name: str, how: Sampling, frames: int, batch: int, tries: int) -> float:
-    """Frames a second of all pieces together."""
+def ours(name: str, how: Sampling, frames: int, batch: int, tries: int, compiled: bool = True) -> float:
+    """Frames a second of all pieces together, by compiled loops where there are any or by the modules alone."""
     torch.manual_seed(0)
     model = new_model(recipe_options(name), 1)
     model.head.start_at(torch.full((88,), FREQUENCY))
     draw = lambda: compose_frames(model, frames, how, generator=torch.Generator().manual_seed(0), batch_size=batch)  # noqa: E731
-    return rate(draw, frames * batch, tries)
+    if compiled:
+        return rate(draw, frames * batch, tries)
+    model.head.part.compiled_rows = 0
+    with patch.object(writing, "MOST_PIECES", 0):
+        return rate(draw, frames * batch, tries)
 
 
 if __name__ == "__main__":

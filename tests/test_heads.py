@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from deepmusician.models.config import ModelConfig
 from deepmusician.models.contract import Sampling
 from deepmusician.models.heads import HEADS, FrameHead, IndependentKeys, nucleus, sharpen
 from deepmusician.models.heads.strokes import Strokes, level_nll, level_of, velocity_of
+from deepmusician.models.streams import loops
 from deepmusician.roll import PLANES
 
 CHORDS = ("chord", "axis", "intervals")
@@ -126,6 +128,43 @@ def test_drawing_follows_weights_that_have_changed_since(head):
             torch.testing.assert_close(logits, part.conditionals(context, chords), atol=1e-5, rtol=0)
             for weight in part.parameters():
                 weight.add_(0.1)
+
+
+@pytest.mark.parametrize("loss", ["bce", "focal", "focal+"])
+@pytest.mark.parametrize(
+    "how",
+    [Sampling(), Sampling("sample", 0.7, 0.8), Sampling("sample", 1.3, fullness=1.5)],
+    ids=["as is", "safe", "bold"],
+)
+@pytest.mark.parametrize("scale", [False, True])
+def test_compiled_intervals_draw_the_chords_that_modules_draw(loss, how, scale, monkeypatch):
+    loops() or pytest.skip("numba is not installed")
+    part = part_of("intervals", loss, 30, alpha=0.7).eval()
+    how = replace(how, allowed=torch.arange(30) % 3 != 1) if scale else how
+    asked = []
+    monkeypatch.setattr(type(part), "draw_compiled", _counted(type(part).draw_compiled, asked))
+    for seed, pieces in enumerate((1, 2, 3, 8)):
+        context = contexts(config(), 30, pieces)
+        part.compiled_rows = 128
+        compiled, p = part.sample(context, how, seeded(seed)), part.probability(context, seeded(seed))
+        part.compiled_rows = 0
+        torch.testing.assert_close(p, part.probability(context, seeded(seed)), atol=1e-5, rtol=0)
+        assert torch.equal(compiled, part.sample(context, how, seeded(seed))) and compiled.any()
+    assert len(asked) == 8
+
+
+def _counted(call, asked):
+    return lambda *given: asked.append(given) or call(*given)
+
+
+def test_a_compiled_chord_is_the_same_to_the_bit_however_many_are_drawn():
+    loops() or pytest.skip("numba is not installed")
+    part = part_of("intervals", n_keys=30).eval()
+    heard = contexts(config(), 30, 1)
+    noise = torch.randn(5, 30, generator=seeded(2))
+    with torch.no_grad():
+        drawn = [part.draw_compiled(loops(), heard, noise[:n].contiguous(), None) for n in (1, 2, 5)]
+    assert all(torch.equal(part[0], alone[0]) for more in drawn[1:] for part, alone in zip(more, drawn[0], strict=True))
 
 
 @pytest.mark.parametrize("rows", [0, 10**6], ids=["walk", "leap"])

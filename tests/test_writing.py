@@ -88,6 +88,16 @@ def test_the_same_notes_come_from_the_same_seed_whichever_way_is_taken(parts, ho
         assert short.frames.any() and short.highest == pytest.approx(long.highest, abs=1e-6)
 
 
+@pytest.mark.parametrize("how", [SAFER, Sampling()])
+def test_a_network_along_the_keys_plays_the_same_notes_compiled(how, monkeypatch):
+    along = {"arrangement": "decoder", "backbone": "biaxial", "head": "intervals", "hidden_size": 10}
+    model = network(**along, clock=True, n_styles=3)
+    compiled = piece(model, how, generators=seeds(1, 2, 3))
+    monkeypatch.setattr(model.head.part, "compiled_rows", 0)
+    modules = piece(model, how, generators=seeds(1, 2, 3))
+    assert all((a.frames == b.frames).all() and a.frames.any() for a, b in zip(compiled, modules, strict=True))
+
+
 @pytest.mark.parametrize(("parts", "how"), [(BROAD, SAFER), (BROAD, THRESHOLD), (MODELS[4], SAFER)])
 def test_several_pieces_are_those_that_each_is_alone(parts, how):
     """To the bit, since a note that differs would make all that follow differ."""

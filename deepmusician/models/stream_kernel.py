@@ -1,8 +1,9 @@
-"""What composing does in every frame, compiled: a layer of gated recurrent units, and drawing keys each on its own.
+"""What composing does in every frame, compiled: a layer of gated recurrent units, and drawing keys.
 
-A frame of one piece is a matter of reading every weight once, so weights lie in the order in which they are read. Each
-piece's numbers are summed in the same order however many pieces are composed at once, so that none of them hears the
-others. Knows nothing of models; `streams` says what the arrays are. B pieces, T frames, K keys, H units.
+Each key is drawn on its own, or after those below it. A frame of one piece is a matter of reading every weight once, so
+weights lie in the order in which they are read. Each piece's numbers are summed in the same order however many pieces
+are composed at once, so that none of them hears the others. Knows nothing of models; `streams` says what the arrays
+are. B pieces, T frames, K keys, H units.
 """
 
 from __future__ import annotations
@@ -285,3 +286,49 @@ def draw_keys(logits, allowed, noise, kind, focus, odds, threshold, temperature,
             _sharpen(p, honest, temperature, top_p, fullness, kept, against)
         for k in range(keys):
             frames[piece, k] = noise[piece, k] < np.float32(p[k])
+
+
+@numba.njit(fastmath={"contract", "reassoc"}, error_model="numpy")
+def _last_layer(sums, told, out):
+    """(relu(sums) + told) · out, all [n]."""
+    total = np.float32(0)
+    for j in range(len(out)):
+        total += (max(sums[j], np.float32(0)) + told[j]) * out[j]
+    return total
+
+
+_MEANT = (numba.int64, numba.float64, numba.float64)
+_GIVEN = (_CUBE, _CUBE, _MATRIX, _MATRIX, *[_VECTOR] * 3, _MATRIX, numba.boolean[::1])
+
+
+@numba.njit([numba.void(*_GIVEN, *_MEANT, _MATRIX, _MATRIX)], **_FAST)
+def draw_intervals(heard, voices, number, w, b, out, bias, noise, allowed, kind, focus, odds, chords, logits):
+    """`chords` [B, K] of 0 and 1 and their `logits`, key after key, as `heads.intervals` draws them.
+
+    `heard` [contexts, K, n], as many chords of each; `voices` [K, K, n], `number` [., n]; `w` [n, n], `b` and `out` [n]
+    the layers all keys share. A key sounds if its log-odds lie above its `noise` [B, K].
+    """
+    pieces, keys = chords.shape
+    n, each = len(b), pieces // len(heard)
+    told, sums = np.empty((pieces, n), np.float32), np.empty((pieces, n), np.float32)
+    below, count = np.empty((pieces, keys), np.int64), np.zeros(pieces, np.int64)
+    for k in range(keys):
+        for piece in range(pieces):
+            for j in range(n):
+                told[piece, j] = heard[piece // each, k, j]
+            for i in range(count[piece]):
+                for j in range(n):
+                    told[piece, j] += voices[below[piece, i], k, j]
+            so_many = min(count[piece], len(number) - 1)
+            for j in range(n):
+                told[piece, j] = max(told[piece, j] + number[so_many, j], np.float32(0))
+                sums[piece, j] = b[j]
+        _add_products(w, told, sums)
+        for piece in range(pieces):
+            logit = _last_layer(sums[piece], told[piece], out) + bias[k]
+            logits[piece, k] = logit
+            sounds = allowed[k] and _honest(np.float64(logit), focus, kind, odds) > noise[piece, k]
+            chords[piece, k] = sounds
+            if sounds:
+                below[piece, count[piece]] = k
+                count[piece] += 1

@@ -67,6 +67,11 @@ def loops() -> ModuleType | None:
     return stream_kernel
 
 
+def meant(objective: Loss) -> tuple[int, float, float]:
+    """What the loops ask of a loss to know what a logit honestly means: kind, focus, and the odds of its weights."""
+    return KINDS.index(objective.kind), objective.gamma, float(np.log((1 - objective.alpha) / objective.alpha))
+
+
 class InputStream:
     """What a backbone is told in each of `n_frames` frames; only the frame itself is not known beforehand."""
 
@@ -195,10 +200,8 @@ class KeysDrawer:
         self.first, self.last = [(memory.tiles(layer.weight[None]), _array(layer.bias)) for layer in layers]
         self.noise = len(self.last[1])
         self.allowed = np.ones(self.noise, bool) if how.allowed is None else how.allowed.numpy()
-        odds = float(np.log((1 - objective.alpha) / objective.alpha))
         threshold = how.threshold if how.sampler == "threshold" else -1.0
-        meant = KINDS.index(objective.kind), objective.gamma, odds
-        self.settings = (*meant, threshold, how.temperature, how.top_p, how.fullness)
+        self.settings = (*meant(objective), threshold, how.temperature, how.top_p, how.fullness)
 
     def __call__(self, context: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See Drawer."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from deepmusician.losses import posterior_logits
 from deepmusician.models.contract import Sampling
 from deepmusician.models.heads.base import Part
+from deepmusician.models.streams import loops
 
 Choice = Callable[[Any, Any, Tensor], Tensor]  # rows, keys and their logits -> which of them sound
 CANDIDATES = 16  # chords of which one is picked where temperature or top_p ask for safer or bolder ones
@@ -30,6 +32,7 @@ class Autoregressive(Part):
     """A part whose keys are decided from low to high; see the module."""
 
     leap_rows = 1  # up to how many chords at once drawing by leaps is the quicker way, on a CPU
+    compiled_rows = 0  # up to how many the compiled loops are quicker still
 
     def conditionals(self, context: Tensor, sounding: Tensor) -> Tensor:
         """Logits [..., K] of each key, given `context` [..., size] and the keys below it in `sounding` [..., K]."""
@@ -62,6 +65,15 @@ class Autoregressive(Part):
         """The memory after key `k` was chosen to sound, 1, or not, 0: `x` [N]. May write into the old one."""
         raise NotImplementedError
 
+    def draw_compiled(
+        self, compiled: ModuleType, context: Tensor, noise: Tensor, allowed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Chords and logits, a whole number for each of `context`: an allowed key sounds above its `noise` [N, K].
+
+        Asked of parts with `compiled_rows`.
+        """
+        raise NotImplementedError
+
     def logits(self, context: Tensor, target: Tensor) -> Tensor:
         """See Part."""
         return self.conditionals(context, target.to(context.dtype)).float()
@@ -69,8 +81,8 @@ class Autoregressive(Part):
     @torch.no_grad()
     def probability(self, context: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """See Part: each key's output given the keys below it, averaged over a few chords drawn in parallel."""
-        rows = context.reshape(-1, context.shape[-1]).repeat_interleave(MARGINAL_CHORDS, 0)
-        _, logits = self._chords(rows, Sampling(), generator)
+        rows = context.reshape(-1, context.shape[-1])
+        _, logits = self._chords(rows, Sampling(), generator, MARGINAL_CHORDS)
         mean = torch.sigmoid(logits).view(-1, MARGINAL_CHORDS, self.n_keys).mean(1)
         return mean.view(*context.shape[:-1], self.n_keys)
 
@@ -94,7 +106,7 @@ class Autoregressive(Part):
 
     def _pick(self, context: Tensor, how: Sampling, generator: torch.Generator | None) -> Tensor:
         """One of CANDIDATES chords for each context [N, size]: [N, K]."""
-        chords, logits = self._chords(context.repeat_interleave(CANDIDATES, 0), how, generator)
+        chords, logits = self._chords(context, how, generator, CANDIDATES)
         honest = posterior_logits(logits, self.objective) + math.log(how.fullness)
         log_p = -binary_cross_entropy_with_logits(honest, chords, reduction="none").sum(-1)
         ranked, order = log_p.view(-1, CANDIDATES).sort(-1, descending=True)
@@ -104,15 +116,29 @@ class Autoregressive(Part):
         rows = torch.arange(len(context), device=context.device)
         return chords.view(-1, CANDIDATES, self.n_keys)[rows, pick[:, 0]]
 
-    def _chords(self, context: Tensor, how: Sampling, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Draw chords [N, K] by their honest probabilities; with the network's logits [N, K] on the way."""
-        noise = torch.rand((len(context), self.n_keys), generator=generator, device=context.device)
+    def _chords(
+        self, context: Tensor, how: Sampling, generator: torch.Generator | None, each: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Draw chords by their honest probabilities, `each` of every context [N, size].
+
+        [N · each, K], with the network's logits on the way.
+        """
+        noise = torch.rand((len(context) * each, self.n_keys), generator=generator, device=context.device)
         noise, may = torch.logit(noise) - math.log(how.fullness), _only(how)
+        compiled = loops() if self._may_compile(context, each) else None
+        if compiled is not None:
+            return self.draw_compiled(compiled, context, noise, how.allowed)
+        context = context.repeat_interleave(each, 0)
 
         def choose(rows: Any, keys: Any, logits: Tensor) -> Tensor:
             return may(keys, posterior_logits(logits, self.objective) > noise[rows][:, keys])
 
         return self._draw(context, choose)
+
+    def _may_compile(self, context: Tensor, each: int) -> bool:
+        """Whether compiled loops draw these chords, and sooner: few at once on a CPU, and nothing is learnt."""
+        few = len(context) * each <= self.compiled_rows and context.device.type == "cpu"
+        return few and not self.training and context.dtype == torch.float32
 
     def _draw(self, context: Tensor, choose: Choice) -> tuple[Tensor, Tensor]:
         """Decide all keys by `choose`, which is told rows, keys and their logits: chords and logits, [N, K] both."""

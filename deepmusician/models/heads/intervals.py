@@ -9,8 +9,10 @@ Transformer, ICLR 2019. The network is ours.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,7 @@ from deepmusician.losses import logits_for_posterior
 from deepmusician.models.config import ModelConfig
 from deepmusician.models.heads.autoregressive import Autoregressive
 from deepmusician.models.keywise import OCTAVE, SharedDropout, by_key, size_of_key
+from deepmusician.models.streams import meant
 from deepmusician.roll import KEYS
 
 MOST = 10  # chosen keys that are told apart by their number
@@ -27,6 +30,7 @@ class Intervals(Autoregressive):
     """context [..., K · h] of backbone `biaxial` -> two layers of `classifier_size`, shared by all keys."""
 
     leap_rows = 16
+    compiled_rows = 128
 
     def __init__(self, size: int, c: ModelConfig, n_keys: int = KEYS) -> None:
         super().__init__(c, n_keys)
@@ -102,6 +106,19 @@ class Intervals(Autoregressive):
         if self._kept is None or self._kept[0] != state:
             self._kept = state, self._voices()
         return self._kept[1]
+
+    def draw_compiled(
+        self, compiled: ModuleType, context: Tensor, noise: Tensor, allowed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """See Autoregressive."""
+        heard = self.known(by_key(context, self.width, self.planes, self.n_keys)) + self.key
+        may = torch.ones(self.n_keys, dtype=torch.bool) if allowed is None else allowed
+        weights = self.number, self.hidden.weight.t(), self.hidden.bias, self.out.weight[0], self.bias
+        given = [heard, self._kept_voices(), *weights, noise, may]
+        chords, logits = torch.empty_like(noise), torch.empty_like(noise)
+        arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in given]
+        compiled.draw_intervals(*arrays, *meant(self.objective), chords.numpy(), logits.numpy())
+        return chords, logits
 
     def begin(self, context: Tensor) -> dict[str, Any]:
         """See Autoregressive: what is known of each key, what those below tell it, how many there are."""
