@@ -60,8 +60,8 @@ def _load_composer() -> None:
 @contextmanager
 def composing(text: str) -> Iterator[None]:
     """Shows `text` while the block composes; before, what keeps it waiting where that is not loaded yet."""
+    place = st.empty()  # always: else what follows would move up in the next run, under a fragment still at work
     if not _READY.is_set():
-        place = st.empty()
         with place, st.spinner(MEANWHILE, show_time=True):
             _load_composer()  # waits for the thread that is at it, if any
         place.empty()
