@@ -51,6 +51,8 @@ class Resident:
             for each in (rolls.starts, rolls.lengths, rolls.styles)
         )
         self.n_styles = len(rolls.style_names)
+        # a number that is not there would be turned into its inverse, which loses a bit
+        self.loudest = torch.full((), LOUDEST, dtype=torch.float32, device=device)
 
     def batch(self, places: np.ndarray, steps: np.ndarray) -> Batch:
         """See Windows.batch."""
@@ -62,7 +64,7 @@ class Resident:
         inside = (at >= 0) & (at < end[:, None])
         frames = self._frames(torch.where(inside, at + self.starts[song][:, None], 0)) * inside[..., None, None]
         seen = _transposed(frames, moves).float()
-        seen[:, :, BITS_PLANES:] /= LOUDEST
+        seen[:, :, BITS_PLANES:] /= self.loudest
         window = seen.flatten(2)
         style = torch.eye(self.n_styles, device=self.device)[self.styles[song]] if self.n_styles > 1 else None
         source, target = window[:, : self.source_len], window[:, self.source_len :]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -37,11 +38,11 @@ def free_port():
 def studio(home, script="app.py", serve=(), port=None, **environment):
     """A server of its own; gives its address. `script` is what it runs instead of the studio; with `serve`, flags of
     `deepmusician serve`, that verb opens it."""
-    port = port or free_port()
+    port, python = port or free_port(), [sys.executable, "-X", "faulthandler"]
     if serve:
-        command = [sys.executable, "-m", "deepmusician", "serve", f"--port={port}", *serve]
+        command = [*python, "-m", "deepmusician", "serve", f"--port={port}", *serve]
     else:
-        command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
+        command = [*python, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "DEEPMUSICIAN_HOME": str(home), "OMP_NUM_THREADS": "1"}
     env |= {"STREAMLIT_SERVER_HEADLESS": "true"} | environment
     with (home.parent / "server.log").open("wb") as log:
@@ -51,7 +52,12 @@ def studio(home, script="app.py", serve=(), port=None, **environment):
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(60)  # a busy machine takes its time
+        try:
+            server.wait(60)  # a busy machine takes its time
+        except subprocess.TimeoutExpired:
+            server.send_signal(signal.SIGABRT)  # faulthandler says where each thread stands
+            server.wait(60)
+            print((home.parent / "server.log").read_text(errors="replace")[-20_000:], file=sys.stderr)
 
 
 def answers(url):
