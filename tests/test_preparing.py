@@ -99,13 +99,14 @@ def test_the_command_line_tells_of_what_composes(impatient, monkeypatch):
     assert "preparing what composes, once after installing: 0 s" in screen.getvalue()
 
 
-def test_a_page_makes_the_composer_ready_once_and_says_so(monkeypatch):
-    said, loaded = [], []
+def test_a_page_says_what_keeps_a_piece_waiting_until_composing_is_loaded(monkeypatch):
+    said = []
     monkeypatch.setattr(warm, "_READY", threading.Event())
-    monkeypatch.setattr(warm, "_load_composer", lambda: (loaded.append(list(said)), warm._READY.set()))
+    monkeypatch.setattr(warm, "NEEDED", ())
+    monkeypatch.setattr(warm.gc, "freeze", lambda: None)
     monkeypatch.setattr(warm.st, "spinner", lambda text, **_: (said.append(text), warm.st.container())[1])
     for _ in range(2):
         with warm.composing("Bach is composing …"):
             pass
-    assert loaded == [[warm.MEANWHILE]]
-    assert said == [warm.MEANWHILE, "Bach is composing …", "Bach is composing …"]
+        warm.load(0)
+    assert said == [warm.MEANWHILE, "Bach is composing …"]

@@ -19,10 +19,9 @@ from streamlit import runtime
 
 AFTER_SECONDS = 2.0  # by then the first page and what it asks for are there; imports would only hold them up
 NEEDED = (
-    "deepmusician.checkpoint", "deepmusician.render", "deepmusician.rewrite",
+    "deepmusician.generation", "deepmusician.checkpoint", "deepmusician.render", "deepmusician.rewrite",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "altair", "deepmusician.listening_store",
 )  # fmt: skip
-COMPOSER = "deepmusician.generation"  # brings torch; what follows it is needed for the first piece, too
 COMPILED = "deepmusician.models.streams"  # brings numba and the loops that compose, where it is installed
 MEANWHILE = "Getting ready to compose; once after installing that takes some seconds …"
 _READY = threading.Event()  # to compose
@@ -44,26 +43,20 @@ def _begin() -> threading.Thread:
 def load(after: float = AFTER_SECONDS) -> None:
     """Load what is needed, one after the other; no later search for garbage looks through it."""
     time.sleep(after)
-    _load_composer()
     for name in NEEDED:
         importlib.import_module(name)
+    importlib.import_module(COMPILED).loops()  # compiled once after installing, and kept
+    _READY.set()
     gc.collect()  # what is garbage now would be kept
     gc.freeze()
 
 
-def _load_composer() -> None:
-    importlib.import_module(COMPOSER)
-    importlib.import_module(COMPILED).loops()  # compiled once after installing, and kept
-    _READY.set()
-
-
 @contextmanager
 def composing(text: str) -> Iterator[None]:
-    """Shows `text` while the block composes; before, what keeps it waiting where that is not loaded yet."""
-    place = st.empty()  # always: else what follows would move up in the next run, under a fragment still at work
-    if not _READY.is_set():
-        with place, st.spinner(MEANWHILE, show_time=True):
-            _load_composer()  # waits for the thread that is at it, if any
-        place.empty()
-    with st.spinner(text):
+    """Shows `text` while the block composes, or, where that is not loaded yet, what keeps it waiting.
+
+    One element either way: were there one less in the next run, what follows would move up under a fragment at work.
+    """
+    ready = _READY.is_set()
+    with st.spinner(text if ready else MEANWHILE, show_time=not ready):
         yield
