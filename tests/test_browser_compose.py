@@ -14,6 +14,8 @@ pytestmark = [
 ]
 SECONDS = 60_000
 
+RESTING = "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
+
 
 def test_bars_selected_on_the_roll_are_written_anew_and_both_pieces_are_in_the_history(page, tmp_path):
     (tmp_path / "home").mkdir()
@@ -28,6 +30,8 @@ def test_bars_selected_on_the_roll_are_written_anew_and_both_pieces_are_in_the_h
         page.get_by_role("button", name="Rewrite the selected part").click()
         page.get_by_role("heading", name="Bach's chorales, seed 3, written anew").wait_for(timeout=SECONDS)
         page.wait_for_url(re.compile("rewrite="), timeout=SECONDS)
+        page.wait_for_timeout(1000)
+        page.wait_for_function(RESTING, timeout=SECONDS)  # under a fragment at work Streamlit may lose its place
         page.get_by_role("radio", name="History").click()
         page.get_by_text("2 pieces, kept in the workspace").wait_for(timeout=SECONDS)
         page.get_by_role("button", name="Delete").first.click()
